@@ -1,0 +1,1 @@
+//! First-party drivers in C over real C libraries.

@@ -1,0 +1,7 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod pipeline;
+pub mod record;
+pub mod stats;

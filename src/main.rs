@@ -1,0 +1,4 @@
+//! The dunlin agent.
+#![forbid(unsafe_code)]
+
+fn main() {}
