@@ -44,7 +44,7 @@ pub struct Dropped<'a> {
     /// Positions that go, none of them released. The count is exact.
     pub positions: Range<u64>,
     /// Their payloads, gap frames of earlier drops included; damaged frames are left out.
-    pub frames: &'a mut dyn Iterator<Item = (u64, &'a [u8])>,
+    pub frames: Box<dyn Iterator<Item = (u64, &'a [u8])> + 'a>,
 }
 
 /// Builds the payload of the gap frame that stands for what is dropped; `None` for no gap frame. Called on the

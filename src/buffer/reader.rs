@@ -133,10 +133,24 @@ impl Place {
         chunk: &mut Chunk,
     ) -> Result<u64, Error> {
         let mut bytes = 0;
-        while let Some((segment, start)) = segment_of(shared, class, next) {
-            if start > next {
-                next = start;
+        loop {
+            let (segment, lost, start) = match segment_of(shared, class, next) {
+                Ok(found) => found,
+                Err(end) => {
+                    // Segments were taken away from outside: say so instead of waiting for ever.
+                    if chunk.frames.is_empty() && end > next {
+                        chunk.lost.push(next..end);
+                        shared.counters.frames_lost.add(end - next);
+                        next = end;
+                    }
+                    return Ok(next);
+                }
+            };
+            if let Some(lost) = lost {
+                shared.counters.frames_lost.add(lost.end - lost.start);
+                chunk.lost.push(lost);
             }
+            next = start;
             if let Err(e) = self.enter(shared, &segment) {
                 if e.kind() == std::io::ErrorKind::NotFound {
                     // Dropped between the look and the open: look again.
@@ -250,13 +264,19 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("a window is smaller than the address space")
 }
 
-/// The segment that holds position `next` or the first one after it, and the position to go on from.
-fn segment_of(shared: &Shared, class: Class, next: u64) -> Option<(Segment, u64)> {
+/// The segment that holds position `next` or the first one after it, what is missing before it though it was not
+/// dropped, and the position to go on from; the log's next position where there is none.
+fn segment_of(
+    shared: &Shared,
+    class: Class,
+    next: u64,
+) -> Result<(Segment, Option<Range<u64>>, u64), u64> {
     let view = shared.log(class).view();
     let next = next.max(view.floor);
     // Few segments are passed before the one in question, save after a long outage; then this is a binary search.
     let at = view.segments.partition_point(|s| s.end <= next);
-    let segment = view.segments.get(at)?.clone();
+    let segment = view.segments.get(at).ok_or(view.next)?.clone();
     let start = next.max(segment.base);
-    Some((segment, start))
+    let lost = (start > next).then_some(next..start);
+    Ok((segment, lost, start))
 }

@@ -85,7 +85,9 @@ impl Store {
             let next = self.shared.log(class).view().next;
             return Ok(next..next);
         }
-        let permit = self.queue.room(class, batch.bytes()).await;
+        let permit = self.queue.room(class, &batch).await;
+        self.shared.counters.frames_appended.add(batch.len() as u64);
+        self.shared.counters.bytes_appended.add(batch.bytes() as u64);
         let (done, outcome) = oneshot::channel();
         let request = Request {
             batch,
@@ -123,7 +125,7 @@ impl Store {
             self.shared.counters.frames_released.add(released - from);
             view.released = released;
             drop(view);
-            self.queue.released(class, released);
+            self.queue.released(released - from);
         }
     }
 
