@@ -113,7 +113,7 @@ impl Reader {
 
 /// Where a reader is: a segment, and a window of its bytes.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     open: Option<(u64, Arc<dyn StorageFile>)>,
     window: Bytes,
     /// Offset of the window in the segment.
@@ -124,7 +124,7 @@ struct Place {
 
 impl Place {
     /// Reads from position `next` on, and returns the position after what it read.
-    fn read(
+    pub(super) fn read(
         &mut self,
         shared: &Shared,
         class: Class,

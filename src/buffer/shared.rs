@@ -45,16 +45,14 @@ pub(super) struct Durable {
 }
 
 pub(super) struct LogShared {
-    pub(super) class: Class,
     pub(super) dir: PathBuf,
     view: Mutex<View>,
     pub(super) durable: watch::Sender<Durable>,
 }
 
 impl LogShared {
-    pub(super) fn new(class: Class, dir: PathBuf) -> LogShared {
+    pub(super) fn new(dir: PathBuf) -> LogShared {
         LogShared {
-            class,
             dir,
             view: Mutex::default(),
             durable: watch::Sender::default(),
@@ -87,7 +85,7 @@ impl Shared {
     pub(super) fn new(storage: Arc<dyn Storage>, dir: &std::path::Path) -> Shared {
         Shared {
             storage,
-            logs: Class::ALL.map(|class| LogShared::new(class, dir.join(class.name()))),
+            logs: Class::ALL.map(|class| LogShared::new(dir.join(class.name()))),
             counters: Counters::default(),
             degraded: Mutex::default(),
         }

@@ -365,6 +365,9 @@ impl StorageFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut medium = self.disk.medium();
         let at = usize::try_from(offset).expect("small files");
+        if medium.dead {
+            return medium.op(Op::Write).map(|_| 0);
+        }
         let fault = medium.op(Op::Write);
         // A write that fails, or that the power interrupts, may have stored a part.
         let n = if matches!(fault, Ok(None)) { bytes.len() } else { bytes.len().div_ceil(2) };
