@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod clock;
 pub mod config;
 pub mod pipeline;

@@ -1,0 +1,7 @@
+//! Tests of the whole module: a model that says what must be there, crashes, faults, and the real thing under SIGKILL.
+
+mod crash;
+mod faults;
+mod kill;
+mod model;
+mod store;
