@@ -5,3 +5,4 @@ pub mod clock;
 pub mod pipeline;
 pub mod record;
 pub mod stats;
+pub mod uplink;
