@@ -7,3 +7,4 @@ pub mod config;
 pub mod pipeline;
 pub mod record;
 pub mod stats;
+pub mod uplink;

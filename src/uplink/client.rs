@@ -1,0 +1,156 @@
+//! The task that joins a session to its transports: dials, moves bytes, waits, and starts again.
+
+mod task;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dunlin_crypto::ClientTls;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::UplinkError;
+use super::event::Event;
+use super::settings::Settings;
+use task::{Drain, Outgoing, Task};
+
+/// Messages given and not yet in the session; with `inflight_max` the bound on what an uplink holds.
+pub(super) const QUEUE_MAX: usize = 256;
+/// Events not yet taken by the caller, beside those that the session holds.
+pub(super) const EVENTS_MAX: usize = 256;
+
+/// The caller's end of an uplink.
+///
+/// Dropping it ends the connection without waiting; `drain` waits.
+#[derive(Debug)]
+pub struct Uplink {
+    publish: mpsc::Sender<Outgoing>,
+    drain: mpsc::Sender<Drain>,
+}
+
+/// What an uplink tells, in order.
+#[derive(Debug)]
+pub struct Events(mpsc::Receiver<Event>);
+
+/// Room for one message.
+#[derive(Debug)]
+pub struct Permit<'a>(mpsc::Permit<'a, Outgoing>);
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Messages that had no PUBACK at the end of the bound. They are still the caller's.
+    pub unacked: usize,
+}
+
+impl Uplink {
+    /// Checks the settings, reads the certificates, and starts a task on the current tokio runtime. Returns before
+    /// there is a connection; what becomes of it comes as events.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn(settings: Settings) -> Result<(Uplink, Events), UplinkError> {
+        settings.check()?;
+        let tls = match &settings.tls {
+            None => None,
+            Some(files) => {
+                let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)?;
+                for warning in tls.warnings() {
+                    tracing::warn!("{warning}");
+                }
+                Some(Arc::new(tls))
+            }
+        };
+        let mut seed = [0; 8];
+        dunlin_crypto::random_bytes(&mut seed)?;
+        let (publish, outgoing) = mpsc::channel(QUEUE_MAX);
+        let (drain, drains) = mpsc::channel(1);
+        let (events, taken) = mpsc::channel(EVENTS_MAX);
+        let task = Task::new(
+            settings,
+            tls,
+            u64::from_ne_bytes(seed),
+            outgoing,
+            drains,
+            events,
+        );
+        tokio::spawn(task.run());
+        Ok((Uplink { publish, drain }, Events(taken)))
+    }
+
+    /// Waits for room for one message. Dropping the future loses nothing.
+    ///
+    /// Take events meanwhile (`select!`): an uplink whose events are not taken stops reading PUBACKs in the end, and
+    /// then has no room.
+    pub async fn reserve(&self) -> Result<Permit<'_>, UplinkError> {
+        self.publish
+            .reserve()
+            .await
+            .map(Permit)
+            .map_err(|_| UplinkError::Ended)
+    }
+
+    /// Room for one message, where there is some now.
+    pub fn try_reserve(&self) -> Result<Option<Permit<'_>>, UplinkError> {
+        match self.publish.try_reserve() {
+            Ok(permit) => Ok(Some(Permit(permit))),
+            Err(mpsc::error::TrySendError::Full(())) => Ok(None),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(UplinkError::Ended),
+        }
+    }
+
+    /// Waits for room and gives the message. Where the future is dropped before it is done the message was not given.
+    pub async fn publish(
+        &self,
+        token: u64,
+        topic: impl Into<Arc<str>>,
+        payload: impl Into<Bytes>,
+    ) -> Result<(), UplinkError> {
+        self.reserve().await?.publish(token, topic, payload);
+        Ok(())
+    }
+
+    /// Takes no more messages, waits at most `bound` for the PUBACKs of those given (connecting again if need be),
+    /// sends DISCONNECT and ends. Its events go on meanwhile; `Events::recv` gives `None` after the last.
+    pub async fn drain(self, bound: Duration) -> Drained {
+        let (reply, done) = oneshot::channel();
+        let deadline = tokio::time::Instant::now() + bound;
+        let Uplink { publish, drain } = self;
+        drop(publish);
+        if drain
+            .send(Drain {
+                deadline,
+                reply: Some(reply),
+            })
+            .await
+            .is_err()
+        {
+            return Drained { unacked: 0 };
+        }
+        done.await.unwrap_or(Drained { unacked: 0 })
+    }
+}
+
+impl Permit<'_> {
+    /// Gives a message. `token` is the caller's own number for it; numbers that follow each other are acknowledged in
+    /// ranges. The topic is cheapest as the same `Arc<str>` each time.
+    pub fn publish(self, token: u64, topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) {
+        self.0.send(Outgoing {
+            token,
+            topic: topic.into(),
+            payload: payload.into(),
+        });
+    }
+}
+
+impl Events {
+    /// The next event; `None` once the uplink has ended. Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// The next event, where there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}

@@ -1,0 +1,129 @@
+//! Packets that a client sends, appended to one buffer so that many go out in one write.
+
+use crate::uplink::reason::ReasonCode;
+use crate::uplink::settings::{Qos, Subscription};
+
+/// Appends a variable byte integer. Callers keep lengths below 2^28.
+fn variable(out: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let low = u8::try_from(value & 0x7f).expect("seven bits fit");
+        value >>= 7;
+        if value == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn variable_len(value: usize) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    }
+}
+
+/// Appends a string with its length. Callers check that it is shorter than 2^16.
+fn string(out: &mut Vec<u8>, text: &str) {
+    let len = u16::try_from(text.len()).expect("checked by the caller");
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// What CONNECT says.
+pub(crate) struct Connect<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_s: u16,
+    pub(crate) session_expiry_s: u32,
+    pub(crate) receive_max: u16,
+    pub(crate) packet_max_bytes: u32,
+    pub(crate) topic_alias_max: u16,
+}
+
+pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
+    let mut properties = Vec::with_capacity(16);
+    properties.push(0x11);
+    properties.extend_from_slice(&connect.session_expiry_s.to_be_bytes());
+    properties.push(0x21);
+    properties.extend_from_slice(&connect.receive_max.to_be_bytes());
+    properties.push(0x27);
+    properties.extend_from_slice(&connect.packet_max_bytes.to_be_bytes());
+    if connect.topic_alias_max > 0 {
+        properties.push(0x22);
+        properties.extend_from_slice(&connect.topic_alias_max.to_be_bytes());
+    }
+    let body = 10 + 1 + properties.len() + 2 + connect.client_id.len();
+    out.push(0x10);
+    variable(out, body);
+    string(out, "MQTT");
+    out.push(5);
+    out.push(u8::from(connect.clean_start) << 1);
+    out.extend_from_slice(&connect.keep_alive_s.to_be_bytes());
+    variable(out, properties.len());
+    out.extend_from_slice(&properties);
+    string(out, connect.client_id);
+}
+
+fn publish_body(topic: &str, alias: bool, payload: &[u8]) -> usize {
+    2 + topic.len() + 2 + if alias { 4 } else { 1 } + payload.len()
+}
+
+/// Size of a PUBLISH packet at `QoS` 1, in bytes.
+pub(crate) fn publish_bytes(topic: &str, alias: bool, payload: &[u8]) -> usize {
+    let body = publish_body(topic, alias, payload);
+    1 + variable_len(body) + body
+}
+
+/// Appends a PUBLISH at `QoS` 1. An alias goes with the topic the first time, and with an empty topic after that.
+pub(crate) fn publish(
+    out: &mut Vec<u8>,
+    topic: &str,
+    alias: Option<u16>,
+    packet_id: u16,
+    duplicate: bool,
+    payload: &[u8],
+) {
+    let body = publish_body(topic, alias.is_some(), payload);
+    out.reserve(5 + body);
+    out.push(0x32 | u8::from(duplicate) << 3);
+    variable(out, body);
+    string(out, topic);
+    out.extend_from_slice(&packet_id.to_be_bytes());
+    match alias {
+        Some(alias) => {
+            out.extend_from_slice(&[3, 0x23]);
+            out.extend_from_slice(&alias.to_be_bytes());
+        }
+        None => out.push(0),
+    }
+    out.extend_from_slice(payload);
+}
+
+pub(crate) fn puback(out: &mut Vec<u8>, packet_id: u16) {
+    out.extend_from_slice(&[0x40, 2]);
+    out.extend_from_slice(&packet_id.to_be_bytes());
+}
+
+pub(crate) fn subscribe(out: &mut Vec<u8>, packet_id: u16, subscription: &Subscription) {
+    out.push(0x82);
+    variable(out, 2 + 1 + 2 + subscription.filter.len() + 1);
+    out.extend_from_slice(&packet_id.to_be_bytes());
+    out.push(0);
+    string(out, &subscription.filter);
+    out.push(match subscription.qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 1,
+    });
+}
+
+pub(crate) fn ping(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xC0, 0]);
+}
+
+/// Appends a DISCONNECT; the session expiry stays as CONNECT set it.
+pub(crate) fn disconnect(out: &mut Vec<u8>, reason: ReasonCode) {
+    out.extend_from_slice(&[0xE0, 2, reason.0, 0]);
+}

@@ -1,0 +1,153 @@
+//! What can go wrong, by who has to act.
+
+use std::io;
+
+use super::codec::Malformed;
+use super::endpoint::Endpoint;
+use super::reason::{Pace, ReasonCode};
+
+/// The uplink cannot start, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkError {
+    /// A setting is out of its bounds.
+    #[error("uplink setting {key}: {remedy}")]
+    Setting {
+        /// Which.
+        key: &'static str,
+        /// What to write instead.
+        remedy: &'static str,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Crypto(#[from] dunlin_crypto::CryptoError),
+    /// The uplink's task has ended: it was drained.
+    #[error("publish: the uplink has been drained")]
+    Ended,
+}
+
+impl UplinkError {
+    /// Whether trying again without a change by the operator can help.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Name resolution failed.
+    #[error("resolve {host}: {source}")]
+    Resolve {
+        /// Host.
+        host: String,
+        /// Source.
+        source: io::Error,
+    },
+    /// `mqtt://localhost` resolved to an address that is not loopback.
+    #[error("{0} does not resolve to a loopback address: clear text is not sent; use mqtts://")]
+    NotLoopback(Endpoint),
+    /// The socket could not be connected.
+    #[error("connect {endpoint}: {source}")]
+    Connect {
+        /// Where.
+        endpoint: Endpoint,
+        /// Source.
+        source: io::Error,
+    },
+    /// The TLS handshake failed, or the broker refused our certificate right after it.
+    #[error("TLS: {0}")]
+    Tls(#[source] dunlin_crypto::HandshakeError),
+    /// Connecting, the handshake or CONNACK took too long.
+    #[error("no CONNACK within {timeout_ms} ms")]
+    ConnectTimeout {
+        /// The bound.
+        timeout_ms: u64,
+    },
+    /// Reading or writing failed.
+    #[error("{verb} the connection: {source}")]
+    Io {
+        /// Read or write.
+        verb: &'static str,
+        /// Source.
+        source: io::Error,
+    },
+    /// The broker closed the connection without a word.
+    #[error("the broker closed the connection")]
+    Closed,
+    /// The broker refused CONNECT.
+    #[error("the broker refused the connection: {reason}{}", said(.detail))]
+    Refused {
+        /// Reason code.
+        reason: ReasonCode,
+        /// The broker's words.
+        detail: String,
+    },
+    /// The broker sent DISCONNECT.
+    #[error("the broker disconnected us: {reason}{}", said(.detail))]
+    Kicked {
+        /// Reason code.
+        reason: ReasonCode,
+        /// The broker's words.
+        detail: String,
+        /// The server that it names instead. Reported and not followed: only configured endpoints are trusted.
+        server_reference: Option<String>,
+    },
+    /// The broker answers nothing: the connection is half open.
+    #[error("no answer to a ping within {timeout_ms} ms")]
+    PingTimeout {
+        /// The bound.
+        timeout_ms: u64,
+    },
+    /// The broker lives but acknowledges nothing.
+    #[error("no PUBACK for {timeout_ms} ms with messages in flight")]
+    AckTimeout {
+        /// The bound.
+        timeout_ms: u64,
+    },
+    /// The broker cannot give what delivery needs.
+    #[error("the broker does not offer QoS 1, without which nothing counts as delivered")]
+    NoQos1,
+    /// What the broker sent is not MQTT 5, or is out of place.
+    #[error("the broker broke the protocol: {0}")]
+    Protocol(#[from] Malformed),
+    /// We closed it.
+    #[error("drained")]
+    Drained,
+}
+
+fn said(detail: &str) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(": {detail:?}")
+    }
+}
+
+impl Lost {
+    /// Whether connecting again by itself can help. The uplink tries in any case: an operator may repair the other side.
+    pub fn is_retryable(&self) -> bool {
+        self.pace() != Pace::Slow
+    }
+
+    /// How soon to connect again.
+    pub fn pace(&self) -> Pace {
+        match self {
+            Lost::Refused { reason, .. } | Lost::Kicked { reason, .. } => reason.pace(),
+            Lost::NotLoopback(_) | Lost::NoQos1 => Pace::Slow,
+            Lost::Tls(error) if !error.is_retryable() => Pace::Slow,
+            Lost::Tls(_) | Lost::Protocol(_) => Pace::Spare,
+            _ => Pace::Normal,
+        }
+    }
+
+    /// The reason code to send in our DISCONNECT, where the broker is at fault and can still be told.
+    pub fn disconnect_code(&self) -> Option<ReasonCode> {
+        match self {
+            Lost::Protocol(malformed) => Some(malformed.reason()),
+            Lost::NoQos1 => Some(ReasonCode::QOS_NOT_SUPPORTED),
+            Lost::AckTimeout { .. } => Some(ReasonCode::UNSPECIFIED),
+            Lost::Drained => Some(ReasonCode::SUCCESS),
+            _ => None,
+        }
+    }
+}

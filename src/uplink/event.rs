@@ -1,0 +1,86 @@
+//! What an uplink tells its caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::endpoint::Endpoint;
+use super::error::Lost;
+use super::reason::ReasonCode;
+use super::settings::Qos;
+
+/// Something happened. Tokens are the caller's own numbers, given to `publish`.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection stands and CONNACK has come.
+    Connected {
+        /// Where.
+        endpoint: Endpoint,
+        /// Whether the broker still had the session.
+        session_present: bool,
+        /// The client id in use: the configured one, or the one that the broker assigned.
+        client_id: Arc<str>,
+        /// Most messages in flight on this connection.
+        inflight_max: u16,
+    },
+    /// The connection ended, or an attempt failed.
+    Disconnected {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        reason: Lost,
+        /// When the next attempt starts.
+        retry_in: Duration,
+    },
+    /// The broker has taken every message from `first` to `last`, both included. Ranges join only tokens that follow
+    /// each other by one.
+    Acked {
+        /// First token.
+        first: u64,
+        /// Last token.
+        last: u64,
+    },
+    /// This message can never be taken; it is not sent again.
+    Rejected {
+        /// Its token.
+        token: u64,
+        /// Why.
+        reason: ReasonCode,
+        /// The broker's words, or ours where the broker was not asked.
+        detail: String,
+    },
+    /// The broker refused a message for now; it and all after it wait. Told once per change of reason.
+    Deferred {
+        /// Token of the message.
+        token: u64,
+        /// Why.
+        reason: ReasonCode,
+        /// When it is sent again.
+        retry_in: Duration,
+    },
+    /// The broker answered a subscription.
+    Subscribed {
+        /// Topic filter.
+        filter: String,
+        /// Granted `QoS`, or the refusal.
+        result: Result<Qos, ReasonCode>,
+    },
+    /// A message arrived on a subscription. Where it came with `QoS` 1 its PUBACK is sent when this event is taken.
+    Message(Message),
+}
+
+/// A message from the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Payload.
+    pub payload: Bytes,
+    /// Quality of service with which it came.
+    pub qos: Qos,
+    /// Whether it was kept by the broker from before the subscription.
+    pub retained: bool,
+    /// Whether the broker may have sent it before.
+    pub duplicate: bool,
+}

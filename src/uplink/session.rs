@@ -1,0 +1,630 @@
+//! The MQTT 5 session of a client, without I/O and without a clock.
+//!
+//! The caller opens it over a fresh byte stream (`open`), feeds it what it reads (`receive`), writes what `output`
+//! holds, wakes it at `deadline_ms` (`tick`), and tells it of the end (`close`). Times are milliseconds since any
+//! instant that never goes back. Messages stay in it from `publish` to their PUBACK, over any number of connections.
+
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::backoff::Backoff;
+use super::codec::{self, ConnAck, Malformed, Packet, PubAck};
+use super::endpoint::Endpoint;
+use super::error::Lost;
+use super::event::{Event, Message};
+use super::reason::{Pace, ReasonCode, Verdict};
+use super::settings::{Qos, Settings, Subscription};
+use window::{PUBLISH_ID_MAX, Window};
+
+/// Bytes waiting to be written above which nothing more is encoded.
+pub const OUTPUT_MAX_BYTES: usize = 256 << 10;
+/// Receive Maximum that we announce: `QoS` 1 messages that the broker may send ahead of our PUBACKs.
+pub const RECEIVE_MAX: u16 = 256;
+/// Longest wait for a ping's answer, in milliseconds.
+pub const PING_TIMEOUT_MS: u64 = 10_000;
+
+/// State that lives over connections.
+pub struct Session {
+    settings: Settings,
+    window: Window,
+    /// The broker may hold a session of this process.
+    established: bool,
+    connection: Option<Connection>,
+    /// Counts connections, so that a PUBACK for a message of an earlier one is not sent on this one.
+    connections: u64,
+    output: Vec<u8>,
+    written: usize,
+    input: Vec<u8>,
+    events: VecDeque<(u64, Event, u16)>,
+    client_id: Arc<str>,
+    retry: Backoff,
+    resume_at_ms: Option<u64>,
+    deferred_for: Option<ReasonCode>,
+    stray_acks: u64,
+}
+
+/// State of one connection.
+struct Connection {
+    endpoint: Endpoint,
+    clean_start: bool,
+    /// `Some` once CONNACK has come.
+    limits: Option<Limits>,
+    opened_ms: u64,
+    connected_ms: u64,
+    sent_ms: u64,
+    received_ms: u64,
+    ping_ms: Option<u64>,
+    progress_ms: u64,
+    useful: bool,
+    aliases: HashMap<Arc<str>, u16>,
+    last_alias: Option<(Arc<str>, u16)>,
+}
+
+/// What the broker allows.
+struct Limits {
+    inflight_max: usize,
+    packet_max_bytes: usize,
+    topic_alias_max: u16,
+    keep_alive_ms: u64,
+}
+
+impl Session {
+    /// A session without a connection. `seed` is for jitter.
+    pub fn new(settings: Settings, seed: u64) -> Session {
+        let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let retry = Backoff::new(
+            millis(settings.backoff.base),
+            millis(settings.backoff.max),
+            seed,
+        );
+        Session {
+            window: Window::new(settings.inflight_max, settings.inflight_max_bytes),
+            client_id: settings.client_id.as_str().into(),
+            settings,
+            established: false,
+            connection: None,
+            connections: 0,
+            output: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+            events: VecDeque::new(),
+            retry,
+            resume_at_ms: None,
+            deferred_for: None,
+            stray_acks: 0,
+        }
+    }
+
+    /// Starts a connection over a fresh byte stream: CONNECT is in the output.
+    pub fn open(&mut self, endpoint: Endpoint, now_ms: u64) {
+        self.close();
+        self.connections += 1;
+        // Packet ids of an earlier process mean nothing to this one; those of an earlier connection do.
+        let clean_start = !self.established;
+        codec::connect(
+            &mut self.output,
+            &codec::Connect {
+                client_id: &self.client_id,
+                clean_start,
+                keep_alive_s: self.settings.keep_alive_s,
+                session_expiry_s: self.settings.session_expiry_s,
+                receive_max: RECEIVE_MAX,
+                packet_max_bytes: self.settings.packet_max_bytes,
+                topic_alias_max: 0,
+            },
+        );
+        self.connection = Some(Connection {
+            endpoint,
+            clean_start,
+            limits: None,
+            opened_ms: now_ms,
+            connected_ms: now_ms,
+            sent_ms: now_ms,
+            received_ms: now_ms,
+            ping_ms: None,
+            progress_ms: now_ms,
+            useful: false,
+            aliases: HashMap::new(),
+            last_alias: None,
+        });
+    }
+
+    /// The connection is gone. Everything without a PUBACK waits for the next.
+    pub fn close(&mut self) {
+        self.connection = None;
+        self.output.clear();
+        self.written = 0;
+        self.input.clear();
+        self.window.rewind();
+        // Refused messages keep their wait: a new connection is not a way round a quota.
+        if self.resume_at_ms.is_none() {
+            self.deferred_for = None;
+        }
+    }
+
+    /// Whether CONNACK has come on this connection.
+    pub fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.limits.is_some())
+    }
+
+    /// How long this connection has been up, in milliseconds, and whether it brought a PUBACK or a message.
+    pub fn usefulness(&self, now_ms: u64) -> (u64, bool) {
+        match &self.connection {
+            Some(c) if c.limits.is_some() => (now_ms.saturating_sub(c.connected_ms), c.useful),
+            _ => (0, false),
+        }
+    }
+
+    /// How many more messages `publish` takes.
+    pub fn room(&self) -> usize {
+        self.window.room()
+    }
+
+    /// Messages without a PUBACK.
+    pub fn outstanding(&self) -> usize {
+        self.window.outstanding()
+    }
+
+    /// Whether no message waits for a PUBACK.
+    pub fn is_idle(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    /// PUBACKs for ids that were not in flight: late, doubled or wrong ones.
+    pub fn stray_acks(&self) -> u64 {
+        self.stray_acks
+    }
+
+    /// Takes a message. The caller has seen `room() > 0`; it is sent by `pump`.
+    pub fn publish(&mut self, token: u64, topic: Arc<str>, payload: Bytes) {
+        let fault = if topic.is_empty() || topic.len() > 65_535 || topic.contains(['+', '#', '\0'])
+        {
+            Some((
+                ReasonCode::TOPIC_NAME_INVALID,
+                "a topic is 1 to 65535 bytes without + # NUL",
+            ))
+        } else if payload.len() > (1 << 28) - 70_000 {
+            Some((ReasonCode::PACKET_TOO_LARGE, "larger than any MQTT packet"))
+        } else {
+            None
+        };
+        match fault {
+            Some((reason, detail)) => self.event(Event::Rejected {
+                token,
+                reason,
+                detail: detail.to_owned(),
+            }),
+            None => self.window.push(token, topic, payload),
+        }
+    }
+
+    /// Encodes what may be sent now.
+    pub fn pump(&mut self, now_ms: u64) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let Some(limits) = &connection.limits else {
+            return;
+        };
+        if self.resume_at_ms.is_some_and(|at| now_ms < at) {
+            return;
+        }
+        if self.resume_at_ms.take().is_some() {
+            self.window.resume_deferred();
+        }
+        while self.window.sent() < limits.inflight_max && self.output.len() < OUTPUT_MAX_BYTES {
+            let Some((index, packet_id)) = self.window.next_waiting() else {
+                break;
+            };
+            let slot = self.window.slot(index);
+            let (alias, known) = match &connection.last_alias {
+                Some((topic, alias)) if Arc::ptr_eq(topic, &slot.topic) => (Some(*alias), true),
+                _ => match connection.aliases.get(&slot.topic) {
+                    Some(alias) => (Some(*alias), true),
+                    None => match u16::try_from(connection.aliases.len() + 1) {
+                        Ok(next) if next <= limits.topic_alias_max => (Some(next), false),
+                        _ => (None, false),
+                    },
+                },
+            };
+            let topic = if known { "" } else { &*slot.topic };
+            let bytes = codec::publish_bytes(topic, alias.is_some(), &slot.payload);
+            if bytes > limits.packet_max_bytes {
+                let detail = format!(
+                    "{bytes} bytes; the broker takes {}",
+                    limits.packet_max_bytes
+                );
+                let token = slot.token;
+                self.window.mark_done(index);
+                let reason = ReasonCode::PACKET_TOO_LARGE;
+                self.events.push_back((
+                    self.connections,
+                    Event::Rejected {
+                        token,
+                        reason,
+                        detail,
+                    },
+                    0,
+                ));
+                continue;
+            }
+            let duplicate = slot.unanswered;
+            codec::publish(
+                &mut self.output,
+                topic,
+                alias,
+                packet_id,
+                duplicate,
+                &slot.payload,
+            );
+            if let Some(alias) = alias {
+                if !known {
+                    connection.aliases.insert(Arc::clone(&slot.topic), alias);
+                }
+                connection.last_alias = Some((Arc::clone(&slot.topic), alias));
+            }
+            if self.window.sent() == 0 {
+                connection.progress_ms = now_ms;
+            }
+            self.window.mark_sent(index);
+            connection.sent_ms = now_ms;
+        }
+    }
+
+    /// What is to be written.
+    pub fn output(&self) -> &[u8] {
+        &self.output[self.written..]
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if self.written >= self.output.len() {
+            self.output.clear();
+            self.written = 0;
+        } else if self.written >= OUTPUT_MAX_BYTES / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Takes what was read. An error ends the connection; our DISCONNECT, where one is due, is in the output.
+    pub fn receive(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), Lost> {
+        if let Some(connection) = &mut self.connection {
+            connection.received_ms = now_ms;
+            connection.ping_ms = None;
+        }
+        // Packets are decoded in place; only the broken one at the end is kept.
+        let mut held = std::mem::take(&mut self.input);
+        let source = if held.is_empty() {
+            bytes
+        } else {
+            held.extend_from_slice(bytes);
+            &held[..]
+        };
+        let used = self.packets(source, now_ms)?;
+        if held.is_empty() {
+            held.extend_from_slice(&bytes[used..]);
+        } else {
+            held.drain(..used);
+        }
+        self.input = held;
+        Ok(())
+    }
+
+    fn packets(&mut self, bytes: &[u8], now_ms: u64) -> Result<usize, Lost> {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            let Some((header, whole)) = codec::frame(rest, self.settings.packet_max_bytes)? else {
+                return Ok(used);
+            };
+            let packet = codec::decode(rest[0], &rest[header..whole])?;
+            self.packet(packet, now_ms)?;
+            used += whole;
+        }
+    }
+
+    fn packet(&mut self, packet: Packet<'_>, now_ms: u64) -> Result<(), Lost> {
+        if let Packet::Disconnect(said) = packet {
+            return Err(Lost::Kicked {
+                reason: said.reason,
+                detail: said.detail.to_owned(),
+                server_reference: said.server_reference.map(str::to_owned),
+            });
+        }
+        match (packet, self.is_connected()) {
+            (Packet::ConnAck(connack), false) => self.connack(&connack, now_ms),
+            (Packet::ConnAck(_), true) => Err(Malformed::protocol("a second CONNACK").into()),
+            (_, false) => Err(Malformed::protocol("a packet before CONNACK").into()),
+            (Packet::PubAck(puback), true) => {
+                self.puback(&puback, now_ms);
+                Ok(())
+            }
+            (Packet::SubAck(suback), true) => {
+                let index = suback
+                    .packet_id
+                    .checked_sub(PUBLISH_ID_MAX + 1)
+                    .map(usize::from);
+                let Some(asked) = index.and_then(|i| self.settings.subscriptions.get(i)) else {
+                    return Err(Malformed::protocol("a SUBACK for nothing that was asked").into());
+                };
+                let &[code] = suback.reasons else {
+                    return Err(
+                        Malformed::protocol("a SUBACK for another number of filters").into(),
+                    );
+                };
+                let result = match code {
+                    0 => Ok(Qos::AtMostOnce),
+                    1 => Ok(Qos::AtLeastOnce),
+                    code => Err(ReasonCode(code)),
+                };
+                let filter = asked.filter.clone();
+                self.event(Event::Subscribed { filter, result });
+                Ok(())
+            }
+            (Packet::Publish(publish), true) => {
+                if publish.alias.is_some() {
+                    let reason = ReasonCode::TOPIC_ALIAS_INVALID;
+                    return Err(
+                        Malformed::with("a topic alias although we allow none", reason).into(),
+                    );
+                }
+                if let Some(connection) = &mut self.connection {
+                    connection.useful = true;
+                }
+                let message = Message {
+                    topic: publish.topic.into(),
+                    payload: Bytes::copy_from_slice(publish.payload),
+                    qos: if publish.qos == 0 {
+                        Qos::AtMostOnce
+                    } else {
+                        Qos::AtLeastOnce
+                    },
+                    retained: publish.retained,
+                    duplicate: publish.duplicate,
+                };
+                let number = self.connections;
+                self.events
+                    .push_back((number, Event::Message(message), publish.packet_id));
+                Ok(())
+            }
+            // Any byte received answers a ping.
+            (Packet::PingResp | Packet::Disconnect(_), true) => Ok(()),
+        }
+    }
+
+    fn connack(&mut self, connack: &ConnAck<'_>, now_ms: u64) -> Result<(), Lost> {
+        if connack.reason.is_error() {
+            return Err(Lost::Refused {
+                reason: connack.reason,
+                detail: connack.detail.to_owned(),
+            });
+        }
+        let connection = self
+            .connection
+            .as_mut()
+            .expect("packets come only between open and close");
+        if connack.session_present && connection.clean_start {
+            return Err(Malformed::protocol("a session is present after a clean start").into());
+        }
+        if connack.qos_max == 0 {
+            return Err(Lost::NoQos1);
+        }
+        if let Some(assigned) = connack.assigned_client_id {
+            self.client_id = assigned.into();
+        }
+        let inflight_max = connack.receive_max.min(self.settings.inflight_max);
+        let keep_alive_s = connack
+            .server_keep_alive_s
+            .unwrap_or(self.settings.keep_alive_s);
+        connection.limits = Some(Limits {
+            inflight_max: usize::from(inflight_max),
+            packet_max_bytes: connack
+                .packet_max_bytes
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .unwrap_or(usize::MAX),
+            topic_alias_max: connack.topic_alias_max,
+            keep_alive_ms: u64::from(keep_alive_s) * 1_000,
+        });
+        connection.connected_ms = now_ms;
+        connection.progress_ms = now_ms;
+        let endpoint = connection.endpoint.clone();
+        if !connack.session_present {
+            self.window.forget_session();
+        }
+        // A broker that keeps no session says so; then the next connection starts clean as well.
+        self.established =
+            connack.session_expiry_s != Some(0) && self.settings.session_expiry_s > 0;
+        let subscriptions: &[Subscription] = &self.settings.subscriptions;
+        for (packet_id, subscription) in (PUBLISH_ID_MAX + 1..=u16::MAX).zip(subscriptions) {
+            codec::subscribe(&mut self.output, packet_id, subscription);
+        }
+        self.event(Event::Connected {
+            endpoint,
+            session_present: connack.session_present,
+            client_id: Arc::clone(&self.client_id),
+            inflight_max,
+        });
+        self.pump(now_ms);
+        Ok(())
+    }
+
+    fn puback(&mut self, puback: &PubAck<'_>, now_ms: u64) {
+        let Some(index) = self.window.find_sent(puback.packet_id) else {
+            self.stray_acks += 1;
+            return;
+        };
+        if let Some(connection) = &mut self.connection {
+            connection.progress_ms = now_ms;
+            connection.useful |= !puback.reason.is_error();
+        }
+        let token = self.window.slot(index).token;
+        let reason = puback.reason;
+        match reason.verdict() {
+            Verdict::Done => {
+                self.done(index);
+                match self.events.back_mut() {
+                    Some((_, Event::Acked { last, .. }, _))
+                        if last.checked_add(1) == Some(token) =>
+                    {
+                        *last = token;
+                    }
+                    _ => self.event(Event::Acked {
+                        first: token,
+                        last: token,
+                    }),
+                }
+            }
+            Verdict::Reject => {
+                self.done(index);
+                self.event(Event::Rejected {
+                    token,
+                    reason,
+                    detail: puback.detail.to_owned(),
+                });
+            }
+            Verdict::Retry | Verdict::RetrySlowly => {
+                self.window.mark_deferred(index);
+                if self.resume_at_ms.is_none() {
+                    let slow = reason.verdict() == Verdict::RetrySlowly;
+                    let wait_ms = self
+                        .retry
+                        .next_ms(if slow { Pace::Slow } else { Pace::Normal });
+                    self.resume_at_ms = Some(now_ms.saturating_add(wait_ms));
+                    if self.deferred_for != Some(reason) {
+                        self.deferred_for = Some(reason);
+                        let retry_in = std::time::Duration::from_millis(wait_ms);
+                        self.event(Event::Deferred {
+                            token,
+                            reason,
+                            retry_in,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, index: usize) {
+        if self.window.mark_done(index) {
+            self.retry.reset();
+            self.deferred_for = None;
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push_back((self.connections, event, 0));
+    }
+
+    /// Puts an event of the caller behind those of the session.
+    pub(super) fn push_event(&mut self, event: Event) {
+        self.event(event);
+    }
+
+    /// The next event. Taking a message of `QoS` 1 puts its PUBACK into the output.
+    pub fn next_event(&mut self) -> Option<Event> {
+        let (connection, event, packet_id) = self.events.pop_front()?;
+        if packet_id != 0 && connection == self.connections && self.is_connected() {
+            codec::puback(&mut self.output, packet_id);
+        }
+        Some(event)
+    }
+
+    /// Events not yet taken.
+    pub fn events_waiting(&self) -> usize {
+        self.events.len()
+    }
+
+    /// When `tick` has something to do, in milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let connection = self.connection.as_ref()?;
+        let Some(limits) = &connection.limits else {
+            return Some(connection.opened_ms + self.connect_timeout_ms());
+        };
+        let mut deadline = u64::MAX;
+        if limits.keep_alive_ms > 0 {
+            deadline = match connection.ping_ms {
+                Some(at) => at + PING_TIMEOUT_MS.min(limits.keep_alive_ms),
+                None => connection.sent_ms.min(connection.received_ms) + limits.keep_alive_ms,
+            };
+        }
+        if self.window.sent() > 0 {
+            deadline = deadline.min(connection.progress_ms + self.ack_timeout_ms());
+        }
+        if let Some(at) = self.resume_at_ms {
+            deadline = deadline.min(at);
+        }
+        (deadline < u64::MAX).then_some(deadline)
+    }
+
+    /// Does what is due: pings, finds a dead connection, sends refused messages again.
+    pub fn tick(&mut self, now_ms: u64) -> Result<(), Lost> {
+        let (connect_timeout_ms, ack_timeout_ms) =
+            (self.connect_timeout_ms(), self.ack_timeout_ms());
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let Some(limits) = &connection.limits else {
+            if now_ms >= connection.opened_ms + connect_timeout_ms {
+                return Err(Lost::ConnectTimeout {
+                    timeout_ms: connect_timeout_ms,
+                });
+            }
+            return Ok(());
+        };
+        if self.window.sent() > 0 && now_ms >= connection.progress_ms + ack_timeout_ms {
+            return Err(Lost::AckTimeout {
+                timeout_ms: ack_timeout_ms,
+            });
+        }
+        if limits.keep_alive_ms > 0 {
+            let timeout_ms = PING_TIMEOUT_MS.min(limits.keep_alive_ms);
+            let quiet_since_ms = connection.sent_ms.min(connection.received_ms);
+            match connection.ping_ms {
+                Some(at) if now_ms >= at + timeout_ms => {
+                    return Err(Lost::PingTimeout { timeout_ms });
+                }
+                None if now_ms >= quiet_since_ms + limits.keep_alive_ms => {
+                    codec::ping(&mut self.output);
+                    connection.ping_ms = Some(now_ms);
+                    connection.sent_ms = now_ms;
+                }
+                _ => {}
+            }
+        }
+        self.pump(now_ms);
+        Ok(())
+    }
+
+    /// Nothing is read for now because the caller's events are full: silence is not the broker's fault.
+    pub fn excuse_silence(&mut self, now_ms: u64) {
+        if let Some(connection) = &mut self.connection {
+            connection.received_ms = now_ms;
+            connection.progress_ms = now_ms;
+            connection.ping_ms = None;
+        }
+    }
+
+    /// Puts our DISCONNECT into the output, where CONNACK has come.
+    pub fn disconnect(&mut self, reason: ReasonCode) {
+        if self.is_connected() {
+            codec::disconnect(&mut self.output, reason);
+        }
+    }
+
+    fn connect_timeout_ms(&self) -> u64 {
+        u64::try_from(self.settings.connect_timeout.as_millis()).unwrap_or(u64::MAX / 4)
+    }
+
+    fn ack_timeout_ms(&self) -> u64 {
+        u64::try_from(self.settings.ack_timeout.as_millis()).unwrap_or(u64::MAX / 4)
+    }
+}

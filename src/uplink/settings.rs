@@ -1,0 +1,151 @@
+//! What the operator chooses, with its bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint::{Endpoint, Scheme};
+use super::error::UplinkError;
+
+/// Everything an uplink needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Tried in order, the next one after each failure; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// MQTT client id, unique at the broker; empty lets the broker assign one.
+    pub client_id: String,
+    /// Certificates for `mqtts://`.
+    pub tls: Option<TlsFiles>,
+    /// Keep-alive asked of the broker, in seconds; 1 to 65535. The broker may set another.
+    pub keep_alive_s: u16,
+    /// How long the broker keeps the session after a disconnection, in seconds.
+    pub session_expiry_s: u32,
+    /// Most messages without a PUBACK; 1 to 65000. The broker's Receive Maximum may lower it.
+    pub inflight_max: u16,
+    /// Most bytes of the payloads without a PUBACK.
+    pub inflight_max_bytes: usize,
+    /// Largest packet taken from the broker, in bytes.
+    pub packet_max_bytes: u32,
+    /// Time to connect, handshake and receive CONNACK, each attempt.
+    pub connect_timeout: Duration,
+    /// Longest time without any PUBACK while messages are in flight.
+    pub ack_timeout: Duration,
+    /// Waits between attempts.
+    pub backoff: BackoffSettings,
+    /// Subscribed after each connect; at most 500.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// Certificate files for mutual TLS, all PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The authorities that may sign the broker's certificate. The system's are not trusted.
+    pub ca_file: PathBuf,
+    /// The agent's certificate, followed by its intermediates.
+    pub cert_file: PathBuf,
+    /// Its private key; readable by its owner only.
+    pub key_file: PathBuf,
+}
+
+/// Waits between attempts: uniform in 0 to min(max, base * 2^attempt).
+#[derive(Clone, Copy, Debug)]
+pub struct BackoffSettings {
+    /// Bound of the first wait.
+    pub base: Duration,
+    /// Bound of every wait.
+    pub max: Duration,
+    /// How long a connection must have lived, and brought a PUBACK or a message, before the waits start again at `base`.
+    pub stable: Duration,
+}
+
+/// Quality of service of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qos {
+    /// At most once.
+    AtMostOnce,
+    /// At least once.
+    AtLeastOnce,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Topic filter.
+    pub filter: String,
+    /// Highest quality of service.
+    pub qos: Qos,
+}
+
+impl Settings {
+    /// Settings with the defaults that docs/uplink.md states.
+    pub fn new(endpoints: Vec<Endpoint>, client_id: impl Into<String>) -> Settings {
+        Settings {
+            endpoints,
+            client_id: client_id.into(),
+            tls: None,
+            keep_alive_s: 30,
+            session_expiry_s: 24 * 3600,
+            inflight_max: 1024,
+            inflight_max_bytes: 8 << 20,
+            packet_max_bytes: 1 << 20,
+            connect_timeout: Duration::from_secs(10),
+            ack_timeout: Duration::from_secs(30),
+            backoff: BackoffSettings {
+                base: Duration::from_millis(500),
+                max: Duration::from_secs(60),
+                stable: Duration::from_secs(10),
+            },
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// Checks the bounds; reads no file.
+    pub fn check(&self) -> Result<(), UplinkError> {
+        let bad = |key, remedy| Err(UplinkError::Setting { key, remedy });
+        if self.endpoints.is_empty() {
+            return bad(
+                "endpoints",
+                "name at least one, such as mqtts://broker.example",
+            );
+        }
+        if self.tls.is_none() && self.endpoints.iter().any(|e| e.scheme() == Scheme::Tls) {
+            return bad("tls", "mqtts:// needs ca_file, cert_file and key_file");
+        }
+        if self.client_id.len() > 1024 || self.client_id.contains(['\0', '#', '+', '/']) {
+            return bad("client_id", "use at most 1024 bytes and none of NUL # + /");
+        }
+        if self.keep_alive_s == 0 {
+            return bad(
+                "keep_alive_s",
+                "use 1 to 65535; 0 would hide a dead connection",
+            );
+        }
+        if self.inflight_max == 0 || self.inflight_max > 65_000 {
+            return bad("inflight_max", "use 1 to 65000");
+        }
+        if self.inflight_max_bytes == 0 {
+            return bad("inflight_max_bytes", "use at least the size of one message");
+        }
+        if self.packet_max_bytes < 1024 {
+            return bad("packet_max_bytes", "use at least 1024");
+        }
+        if self.connect_timeout.is_zero() || self.ack_timeout.is_zero() {
+            return bad("connect_timeout, ack_timeout", "use more than 0");
+        }
+        if self.backoff.base.is_zero() || self.backoff.max < self.backoff.base {
+            return bad("backoff", "use 0 < base <= max");
+        }
+        if self.subscriptions.len() > 500 {
+            return bad("subscriptions", "use at most 500");
+        }
+        for subscription in &self.subscriptions {
+            let filter = &subscription.filter;
+            if filter.is_empty() || filter.len() > 65_535 || filter.contains('\0') {
+                return bad(
+                    "subscriptions",
+                    "a topic filter is 1 to 65535 bytes without NUL",
+                );
+            }
+        }
+        Ok(())
+    }
+}

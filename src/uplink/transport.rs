@@ -1,0 +1,123 @@
+//! Byte streams to an endpoint. The session knows none of them: another transport is another variant here.
+
+mod tcp;
+mod tls;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use dunlin_crypto::{ClientTls, TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::endpoint::{Endpoint, Scheme};
+use super::error::Lost;
+
+/// A connected byte stream.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects. The caller bounds the time.
+pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Result<Stream, Lost> {
+    match endpoint.scheme() {
+        Scheme::Tcp => tcp::dial(endpoint).await.map(Stream::Tcp),
+        Scheme::Tls => {
+            let tls = tls.expect("Settings::check refuses mqtts:// without certificates");
+            tls::dial(endpoint, tls)
+                .await
+                .map(|stream| Stream::Tls(Box::new(stream)))
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+/// What one visit to a stream did.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) wrote: usize,
+    /// `Some(0)` is the end of the stream.
+    pub(super) read: Option<usize>,
+    pub(super) failed: Option<(&'static str, io::Error)>,
+}
+
+/// Writes from `output` and reads into `input` in one visit, as far as either goes; ready when anything happened.
+/// Nothing is lost when the future is dropped while it waits.
+pub(super) async fn visit(
+    stream: &mut Stream,
+    output: &[u8],
+    input: Option<&mut [u8]>,
+) -> Progress {
+    let mut input = input;
+    std::future::poll_fn(|cx| {
+        let mut progress = Progress::default();
+        while progress.failed.is_none() && progress.wrote < output.len() {
+            match Pin::new(&mut *stream).poll_write(cx, &output[progress.wrote..]) {
+                Poll::Ready(Ok(0)) => {
+                    progress.failed = Some(("write", io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(count)) => progress.wrote += count,
+                Poll::Ready(Err(error)) => progress.failed = Some(("write", error)),
+                Poll::Pending => break,
+            }
+        }
+        // Read also after a failed write: the broker's last word, such as a TLS alert, says why.
+        if let Some(input) = input.as_deref_mut() {
+            let mut buffer = ReadBuf::new(input);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() && progress.failed.is_some() => {}
+                Poll::Ready(Ok(())) => progress.read = Some(buffer.filled().len()),
+                Poll::Ready(Err(error)) => progress.failed = Some(("read", error)),
+                Poll::Pending => {}
+            }
+        }
+        if progress.wrote > 0 || progress.read.is_some() || progress.failed.is_some() {
+            Poll::Ready(progress)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
