@@ -29,7 +29,11 @@ fn no_error_of_any_operation_is_a_false_ack() {
             let disk = SimDisk::new();
             let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
             // EINTR for ever is no fault of a disk: a write would be repeated for ever.
-            let fault = if fault == Fault::Forever(EINTR) { Fault::Once(EINTR) } else { fault };
+            let fault = if fault == Fault::Forever(EINTR) {
+                Fault::Once(EINTR)
+            } else {
+                fault
+            };
             disk.fail(at, fault);
             let mut model = Model::default();
             let outcome = model.run(&mut engine, 9, 50);
@@ -52,7 +56,10 @@ fn no_error_of_any_operation_is_a_false_ack() {
             drop(engine);
             let after = disk.after_crash(at as u64);
             let (found, _) = open(&after, Policy::DropOldest).expect(&note);
-            model.check(&found.shared(), &format!("{note}, then healed, then a crash"));
+            model.check(
+                &found.shared(),
+                &format!("{note}, then healed, then a crash"),
+            );
             runs += 1;
             if done {
                 break;
@@ -66,15 +73,21 @@ fn no_error_of_any_operation_is_a_false_ack() {
 fn a_full_disk_is_degraded_and_resumes_alone() {
     let disk = SimDisk::new();
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
-    engine.append(Class::Normal, &batch("before")).expect("room");
+    engine
+        .append(Class::Normal, &batch("before"))
+        .expect("room");
     for cycle in 0..100 {
         let errno = [ENOSPC, EDQUOT, EROFS][cycle % 3];
         disk.fail_next(Fault::Forever(errno));
-        let error = engine.append(Class::Normal, &batch("refused")).expect_err("a full disk");
+        let error = engine
+            .append(Class::Normal, &batch("refused"))
+            .expect_err("a full disk");
         assert!(error.is_retryable(), "{error}");
         assert!(engine.shared().stats().degraded.is_some());
         disk.heal();
-        engine.append(Class::Normal, &batch("after")).expect("room again");
+        engine
+            .append(Class::Normal, &batch("after"))
+            .expect("room again");
         assert_eq!(engine.shared().stats().degraded, None);
     }
     let frames = read_all(&engine.shared(), Class::Normal).frames;
@@ -89,7 +102,9 @@ fn a_failed_sync_poisons_the_segment() {
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
     engine.append(Class::Normal, &batch("first")).expect("room");
     disk.fail(disk.ops().len() + 1, Fault::Once(EIO));
-    engine.append(Class::Normal, &batch("second")).expect("a new segment");
+    engine
+        .append(Class::Normal, &batch("second"))
+        .expect("a new segment");
     assert_eq!(engine.shared().stats().segments_poisoned, 1);
     assert_eq!(*disk.ops().last().expect("operations"), Op::SyncDir);
     for seed in 0..64 {
@@ -110,7 +125,9 @@ fn small() -> (SimDisk, PathBuf) {
     }
     engine.seal();
     let files = disk.files(&Path::new(DIR).join("normal"));
-    let segment = files.into_iter().find(|f| f.extension().is_some_and(|e| e == "seg"));
+    let segment = files
+        .into_iter()
+        .find(|f| f.extension().is_some_and(|e| e == "seg"));
     (disk, segment.expect("a segment"))
 }
 
@@ -129,7 +146,11 @@ fn every_flipped_bit_is_found_and_costs_one_frame_at_most() {
         engine.append(Class::Normal, &batch("after")).expect("room");
         let chunk = read_all(&engine.shared(), Class::Normal);
         let lost: u64 = chunk.lost.iter().map(|r| r.end - r.start).sum();
-        assert_eq!(chunk.frames.len() as u64 + lost, 4, "bit {bit}: {chunk:?} {recovery:?}");
+        assert_eq!(
+            chunk.frames.len() as u64 + lost,
+            4,
+            "bit {bit}: {chunk:?} {recovery:?}"
+        );
         assert!(lost <= 1, "bit {bit}: {chunk:?}");
         found += lost;
     }
@@ -190,6 +211,9 @@ fn a_newer_format_is_refused_and_untouched() {
         panic!("a newer format was opened");
     };
     assert!(matches!(error, Error::Version { known: 1, .. }), "{error}");
-    assert!(error.to_string().contains("/buffer has format 2"), "{error}");
+    assert!(
+        error.to_string().contains("/buffer has format 2"),
+        "{error}"
+    );
     assert_eq!(disk.ops().len(), ops);
 }
