@@ -204,8 +204,11 @@ impl SimDisk {
         self.fail(at, fault);
     }
 
+    /// Ends the fault. After a crash: as if only the process had died, with the page cache as it was.
     pub(crate) fn heal(&self) {
-        self.medium().fault = None;
+        let mut medium = self.medium();
+        medium.fault = None;
+        medium.dead = false;
     }
 
     /// All operations so far.

@@ -116,6 +116,33 @@ fn a_failed_sync_poisons_the_segment() {
     }
 }
 
+/// A killed process leaves writes in the page cache: the next one sees them, and a power cut takes them all the same.
+#[test]
+fn what_a_start_shows_survives_a_power_cut() {
+    for at in 0..40 {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+        engine.append(Class::Normal, &batch("acked")).expect("room");
+        disk.fail(disk.ops().len() + at, Fault::Crash);
+        for _ in 0..40 {
+            let _ = engine.append(Class::Normal, &batch("under way"));
+        }
+        drop(engine);
+        disk.heal();
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a start");
+        let shown = read_all(&engine.shared(), Class::Normal);
+        engine.append(Class::Normal, &batch("next")).expect("room");
+        let mut all = shown.frames;
+        all.extend(read_all(&engine.shared(), Class::Normal).frames.pop());
+        for seed in 0..16 {
+            let note = format!("operation {at}, damage seed {seed}");
+            let (engine, _) = open(&disk.after_crash(seed), Policy::DropOldest).expect(&note);
+            let found = read_all(&engine.shared(), Class::Normal);
+            assert_eq!((found.frames, found.lost), (all.clone(), vec![]), "{note}");
+        }
+    }
+}
+
 /// A log of three frames in three groups, closed; and the path of its segment.
 fn small() -> (SimDisk, PathBuf) {
     let disk = SimDisk::new();
@@ -176,13 +203,21 @@ fn a_cut_at_every_byte_leaves_a_prefix() {
 #[test]
 fn a_misplaced_or_stale_frame_is_refused() {
     let (disk, path) = small();
+    // The fourth frame of a log of the same id and base, whose frames are longer, right behind the end of this one.
+    let older = SimDisk::new();
+    let (mut engine, _) = open(&older, Policy::DropOldest).expect("a new store");
+    engine
+        .append(Class::Normal, &batch("a first frame that is long"))
+        .expect("room");
+    engine.append(Class::Normal, &batch("2")).expect("room");
+    engine.append(Class::Normal, &batch("3")).expect("room");
+    let from = usize::try_from(engine.shared().log(Class::Normal).view().segments[0].bytes);
+    let from = from.expect("small");
+    engine.append(Class::Normal, &batch("stale")).expect("room");
+    let stale = older.bytes(&path)[from..from + 24].to_vec();
+    assert_ne!(from, disk.bytes(&path).len());
     let moved = disk.after_crash(0);
-    moved.damage(&path, |bytes| {
-        let record = bytes[64..88].to_vec();
-        let end = bytes.len();
-        bytes.resize(end + 64, 0);
-        bytes[end + 8..end + 32].copy_from_slice(&record);
-    });
+    moved.damage(&path, |bytes| bytes.extend(stale));
     let (engine, _) = open(&moved, Policy::DropOldest).expect("recovery");
     assert_eq!(read_all(&engine.shared(), Class::Normal).frames.len(), 3);
 

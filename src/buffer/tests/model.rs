@@ -152,6 +152,14 @@ impl Model {
                     );
                 }
             }
+            for lost in &chunk.lost {
+                // Also where it was released: a cursor that is behind its unlinked segments says such things.
+                let acked = log.acked.range(lost.clone()).next();
+                assert!(
+                    acked.is_none(),
+                    "{note}: {class:?} {lost:?} reported lost, not delivered"
+                );
+            }
             for (position, payload) in found {
                 let known = log.acked.contains_key(&position) || log.unknown.contains(&payload);
                 assert!(known, "{note}: {class:?} {position} was never appended");
