@@ -52,8 +52,14 @@ impl Engine {
         }
         for synced in [Some(dir), dir.parent()].into_iter().flatten() {
             // The parent of a relative path of one name is the empty path.
-            let synced = if synced.as_os_str().is_empty() { Path::new(".") } else { synced };
-            storage.sync_dir(synced).map_err(|e| Error::io("sync", synced, e))?;
+            let synced = if synced.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                synced
+            };
+            storage
+                .sync_dir(synced)
+                .map_err(|e| Error::io("sync", synced, e))?;
         }
         let mut logs = Vec::new();
         let mut recovery = Recovery { logs: Vec::new() };
@@ -222,7 +228,11 @@ impl Engine {
 
     fn disk_bytes(&self) -> u64 {
         let of = |log: &super::shared::LogShared| {
-            log.view().segments.iter().map(|s| s.disk_bytes).sum::<u64>()
+            log.view()
+                .segments
+                .iter()
+                .map(|s| s.disk_bytes)
+                .sum::<u64>()
         };
         self.shared.logs.iter().map(of).sum()
     }
@@ -256,8 +266,14 @@ pub(super) fn check_format(storage: &dyn Storage, dir: &Path) -> Result<bool, Er
     };
     let bytes = log::read_file(file.as_ref()).map_err(|e| Error::io("read", &path, e))?;
     let text = String::from_utf8_lossy(&bytes);
-    let found = text.trim().strip_prefix("dunlin-buffer ").unwrap_or(text.trim());
-    if found.parse::<u16>().is_ok_and(|v| (1..=FORMAT_VERSION).contains(&v)) {
+    let found = text
+        .trim()
+        .strip_prefix("dunlin-buffer ")
+        .unwrap_or(text.trim());
+    if found
+        .parse::<u16>()
+        .is_ok_and(|v| (1..=FORMAT_VERSION).contains(&v))
+    {
         return Ok(true);
     }
     Err(Error::Version {

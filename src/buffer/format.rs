@@ -259,7 +259,8 @@ pub(super) fn scan(bytes: &[u8], segment_id: u64) -> Scan {
         }
         if record.kind == RecordKind::Commit {
             let floor = commit_floor(&bytes[at..]);
-            scan.commits.extend(floor.map(|floor| (record.position, floor)));
+            scan.commits
+                .extend(floor.map(|floor| (record.position, floor)));
         }
         scan.records.push((offset, record));
         offset += record.bytes();

@@ -22,7 +22,9 @@ pub struct Report {
 impl Report {
     /// Whether nothing is damaged. A torn tail is no damage: it was never acknowledged, or is being written.
     pub fn is_sound(&self) -> bool {
-        self.logs.iter().all(|log| log.lost.is_empty() && log.damage() == 0)
+        self.logs
+            .iter()
+            .all(|log| log.lost.is_empty() && log.damage() == 0)
     }
 }
 
@@ -122,7 +124,9 @@ fn walk(storage: &dyn Storage, dir: &Path, all: bool, each: Each<'_>) -> Result<
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(|e| Error::io("list", &dir, e))?,
         };
-        report.logs.push(walk_log(storage, class, &dir, &names, all, each)?);
+        report
+            .logs
+            .push(walk_log(storage, class, &dir, &names, all, each)?);
     }
     Ok(report)
 }
@@ -151,7 +155,12 @@ fn walk_log(
             log.cursors.push((stem.to_owned(), released));
         }
     }
-    let released = log.cursors.iter().filter_map(|(_, r)| *r).min().unwrap_or(0);
+    let released = log
+        .cursors
+        .iter()
+        .filter_map(|(_, r)| *r)
+        .min()
+        .unwrap_or(0);
     let segments = list_segments(names, dir);
     log.floor = floor(storage, &segments);
     let first = segments.first().map_or(released, |s| s.base);
@@ -230,10 +239,16 @@ fn look(
             RecordKind::Data | RecordKind::Gap => r.position < segment.end,
         };
         scan.records.retain(|(_, record)| counts(record));
-        let end = scan.records.last().map_or(0, |(offset, r)| offset + r.bytes());
+        let end = scan
+            .records
+            .last()
+            .map_or(0, |(offset, r)| offset + r.bytes());
         scan.damage.retain(|damage| damage.start < end);
     }
-    let frames = scan.records.iter().filter(|(_, r)| r.kind != RecordKind::Commit);
+    let frames = scan
+        .records
+        .iter()
+        .filter(|(_, r)| r.kind != RecordKind::Commit);
     report.frames = frames.count() as u64;
     report.damage = scan.damage;
     (report, scan.records)
@@ -245,7 +260,9 @@ fn read(storage: &dyn Storage, segment: &Segment) -> Result<Option<Vec<u8>>, Err
         other => other,
     };
     let bytes = file.and_then(|file| read_file(file.as_ref()));
-    bytes.map(Some).map_err(|e| Error::io("read", &segment.path, e))
+    bytes
+        .map(Some)
+        .map_err(|e| Error::io("read", &segment.path, e))
 }
 
 fn floor(storage: &dyn Storage, segments: &[Segment]) -> u64 {

@@ -27,6 +27,8 @@ pub(super) struct Log {
     class: Class,
     segment_bytes: u64,
     active: Option<Active>,
+    /// Ended segments that the disk did not let us cut: tried again when a segment is started.
+    uncut: Vec<Active>,
     next_id: u64,
     next: u64,
     floor: u64,
@@ -56,6 +58,7 @@ impl Log {
             class,
             segment_bytes,
             active: None,
+            uncut: Vec::new(),
             next_id,
             next,
             floor,
@@ -72,7 +75,9 @@ impl Log {
     /// Bytes of records and commit that still fit into the active segment.
     pub(super) fn room(&self) -> u64 {
         let used = |a: &Active| a.offset.max(SEGMENT_HEADER_BYTES);
-        self.active.as_ref().map_or(0, |a| self.segment_bytes - used(a))
+        self.active
+            .as_ref()
+            .map_or(0, |a| self.segment_bytes - used(a))
     }
 
     /// Starts a segment, and cuts the one before to its length.
@@ -81,7 +86,9 @@ impl Log {
         let path = self.log().dir.join(format::segment_name(id, self.next));
         self.next_id += 1;
         let storage = self.shared.storage.clone();
-        let file = storage.create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let file = storage
+            .create(&path)
+            .map_err(|e| Error::io("create", &path, e))?;
         if let Err(e) = file.allocate(self.segment_bytes) {
             // If it stays, it is empty: the next start removes it.
             let _ = storage.remove(&path);
@@ -108,13 +115,18 @@ impl Log {
 
     /// Ends the active segment. What was reserved and not used is given back, if the disk agrees.
     pub(super) fn seal(&mut self) {
-        let Some(active) = self.active.take() else {
-            return;
-        };
-        let cut = active.file.set_size(active.offset).is_ok();
-        let mut view = self.log().view();
-        if let Some(segment) = view.segments.iter_mut().rfind(|s| s.id == active.id && cut) {
-            segment.disk_bytes = active.offset;
+        self.uncut.extend(self.active.take());
+        let uncut = std::mem::take(&mut self.uncut);
+        let mut view = self.shared.log(self.class).view();
+        for ended in uncut {
+            let Some(segment) = view.segments.iter_mut().find(|s| s.id == ended.id) else {
+                continue;
+            };
+            if ended.file.set_size(ended.offset).is_ok() {
+                segment.disk_bytes = ended.offset;
+            } else {
+                self.uncut.push(ended);
+            }
         }
     }
 
@@ -258,7 +270,8 @@ impl Log {
     pub(super) fn persist(&mut self) -> Result<(), Error> {
         let released = self.log().view().released;
         let shared = self.shared.clone();
-        self.cursor.persist(shared.storage.as_ref(), released, &shared.counters)
+        self.cursor
+            .persist(shared.storage.as_ref(), released, &shared.counters)
     }
 
     /// Frames released since the cursor was persisted.
@@ -313,13 +326,15 @@ pub(super) fn frames_of<'a>(
     positions: Range<u64>,
 ) -> impl Iterator<Item = (u64, &'a [u8])> {
     let scan = format::scan(bytes, id);
-    scan.records.into_iter().filter_map(move |(offset, record)| {
-        if record.kind == RecordKind::Commit || !positions.contains(&record.position) {
-            return None;
-        }
-        let from = usize::try_from(offset).ok()? + format::RECORD_HEADER_BYTES;
-        Some((record.position, &bytes[from..from + record.payload_bytes]))
-    })
+    scan.records
+        .into_iter()
+        .filter_map(move |(offset, record)| {
+            if record.kind == RecordKind::Commit || !positions.contains(&record.position) {
+                return None;
+            }
+            let from = usize::try_from(offset).ok()? + format::RECORD_HEADER_BYTES;
+            Some((record.position, &bytes[from..from + record.payload_bytes]))
+        })
 }
 
 /// Opens a file and reads all of it.

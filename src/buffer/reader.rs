@@ -164,7 +164,9 @@ impl Place {
                 }
                 let found = self.record(&segment, next);
                 let found = found.map_err(|e| Error::io("read", &segment.path, e))?;
-                let until = found.as_ref().map_or(segment.end, |(position, _)| *position);
+                let until = found
+                    .as_ref()
+                    .map_or(segment.end, |(position, _)| *position);
                 if until > next {
                     chunk.lost.push(next..until);
                     shared.counters.frames_lost.add(until - next);

@@ -35,7 +35,10 @@ pub struct Recovery {
 impl Recovery {
     /// Frames neither released nor dropped.
     pub fn frames(&self) -> u64 {
-        self.logs.iter().map(|log| log.pending.end - log.pending.start).sum()
+        self.logs
+            .iter()
+            .map(|log| log.pending.end - log.pending.start)
+            .sum()
     }
 }
 
@@ -58,7 +61,11 @@ pub(super) fn tail(scan: &Scan, base: u64) -> Tail {
         lost: Vec::new(),
     };
     let is_commit = |(_, record): &(u64, format::Record)| record.kind == RecordKind::Commit;
-    let commits = scan.records.iter().rposition(is_commit).map_or(0, |at| at + 1);
+    let commits = scan
+        .records
+        .iter()
+        .rposition(is_commit)
+        .map_or(0, |at| at + 1);
     for (at, (offset, record)) in scan.records.iter().enumerate() {
         let committed = at < commits;
         if !committed && (*offset != tail.end || record.kind == RecordKind::Gap) {
@@ -137,7 +144,10 @@ pub(super) fn recover(
     drop(view);
     shared.counters.frames_recovered.add(next - start);
     shared.counters.bytes_torn.add(recovery.torn_bytes);
-    shared.log(class).durable.send_modify(|durable| durable.next = next);
+    shared
+        .log(class)
+        .durable
+        .send_modify(|durable| durable.next = next);
 
     let log = Log::new(
         shared.clone(),
@@ -180,7 +190,10 @@ fn settle(shared: &Shared, last: &mut Segment, recovery: &mut LogRecovery) -> Re
         let path = last.path.clone();
         move |e: io::Error| Error::io(op, &path, e)
     };
-    let file = shared.storage.open(&last.path, true).map_err(fail("open"))?;
+    let file = shared
+        .storage
+        .open(&last.path, true)
+        .map_err(fail("open"))?;
     let bytes = read_file(file.as_ref()).map_err(fail("read"))?;
     let scan = format::scan(&bytes, last.id);
     let tail = tail(&scan, last.base);
@@ -204,7 +217,11 @@ fn floor(shared: &Shared, segments: &[Segment]) -> Result<u64, Error> {
         let bytes = super::log::load(shared, &segment.path)?;
         let scan = format::scan(&bytes, segment.id);
         // Beyond the segment's end lies what was void before it was committed.
-        let commit = scan.commits.iter().rev().find(|(next, _)| *next <= segment.end);
+        let commit = scan
+            .commits
+            .iter()
+            .rev()
+            .find(|(next, _)| *next <= segment.end);
         let header = SegmentHeader::parse(&bytes).map(|header| header.floor);
         if let Some(floor) = commit.map(|(_, floor)| *floor).or(header) {
             return Ok(floor);

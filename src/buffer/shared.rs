@@ -1,7 +1,7 @@
 //! What the writer thread publishes: the segments that readers may read, how far, and the counters.
 
-use super::fs::Storage;
 use super::Class;
+use super::fs::Storage;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

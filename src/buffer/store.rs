@@ -87,7 +87,10 @@ impl Store {
         }
         let permit = self.queue.room(class, &batch).await;
         self.shared.counters.frames_appended.add(batch.len() as u64);
-        self.shared.counters.bytes_appended.add(batch.bytes() as u64);
+        self.shared
+            .counters
+            .bytes_appended
+            .add(batch.bytes() as u64);
         let (done, outcome) = oneshot::channel();
         let request = Request {
             batch,

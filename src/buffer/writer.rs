@@ -257,7 +257,10 @@ impl Writer {
     }
 
     fn append(&mut self, class: Class, mut requests: Vec<Request>) {
-        let batches: Vec<Batch> = requests.iter_mut().map(|r| std::mem::take(&mut r.batch)).collect();
+        let batches: Vec<Batch> = requests
+            .iter_mut()
+            .map(|r| std::mem::take(&mut r.batch))
+            .collect();
         let outcome = self.engine.append(class, &batches);
         for (request, batch) in requests.iter_mut().zip(batches) {
             request.batch = batch;
@@ -308,7 +311,12 @@ fn cursors(state: &mut State) -> Work {
 }
 
 fn answer(request: Request, outcome: Result<Range<u64>, Error>) {
-    let Request { batch, done, permit, .. } = request;
+    let Request {
+        batch,
+        done,
+        permit,
+        ..
+    } = request;
     drop(permit);
     let outcome = outcome.map_err(|source| AppendError { source, batch });
     // Nobody waits any more: fine.

@@ -183,7 +183,9 @@ pub(crate) struct SimDisk {
 impl SimDisk {
     pub(crate) fn new() -> SimDisk {
         let disk = SimDisk::default();
-        disk.medium().dirs.insert(PathBuf::from("/"), Dir::default());
+        disk.medium()
+            .dirs
+            .insert(PathBuf::from("/"), Dir::default());
         disk
     }
 
@@ -202,8 +204,11 @@ impl SimDisk {
         self.fail(at, fault);
     }
 
+    /// Ends the fault. After a crash: as if only the process had died, with the page cache as it was.
     pub(crate) fn heal(&self) {
-        self.medium().fault = None;
+        let mut medium = self.medium();
+        medium.fault = None;
+        medium.dead = false;
     }
 
     /// All operations so far.
@@ -263,13 +268,19 @@ impl SimDisk {
     pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
         let medium = self.medium();
         let names = medium.dirs.get(dir).map(|d| d.cached.keys());
-        names.into_iter().flatten().map(|name| dir.join(name)).collect()
+        names
+            .into_iter()
+            .flatten()
+            .map(|name| dir.join(name))
+            .collect()
     }
 
     /// Bytes of a file.
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
         let medium = self.medium();
-        medium.inodes[medium.find(path).expect("a file")].cached.clone()
+        medium.inodes[medium.find(path).expect("a file")]
+            .cached
+            .clone()
     }
 }
 
@@ -370,7 +381,11 @@ impl StorageFile for SimFile {
         }
         let fault = medium.op(Op::Write);
         // A write that fails, or that the power interrupts, may have stored a part.
-        let n = if matches!(fault, Ok(None)) { bytes.len() } else { bytes.len().div_ceil(2) };
+        let n = if matches!(fault, Ok(None)) {
+            bytes.len()
+        } else {
+            bytes.len().div_ceil(2)
+        };
         medium.change(self.inode, Change::Write(at, bytes[..n].to_vec()));
         fault.map(|_| n)
     }
@@ -399,7 +414,10 @@ impl StorageFile for SimFile {
             Ok(_) => inode.durable = inode.cached.clone(),
             Err(_) => {
                 let mut bytes = inode.durable.clone();
-                inode.dirty.iter().for_each(|change| change.apply_torn(&mut bytes, &mut random));
+                inode
+                    .dirty
+                    .iter()
+                    .for_each(|change| change.apply_torn(&mut bytes, &mut random));
                 inode.durable = bytes;
             }
         }

@@ -45,7 +45,10 @@ fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
         }
     }
     println!("{states} crash states");
-    assert!(states > 5000, "{states} crash states: the workload has become too short");
+    assert!(
+        states > 5000,
+        "{states} crash states: the workload has become too short"
+    );
 }
 
 #[test]
@@ -79,7 +82,10 @@ fn nothing_is_lost_by_a_crash_during_recovery() {
         }
     }
     println!("{states} crash states");
-    assert!(states > 1000, "{states} crash states: the workload has become too short");
+    assert!(
+        states > 1000,
+        "{states} crash states: the workload has become too short"
+    );
 }
 
 #[test]

@@ -29,7 +29,11 @@ fn no_error_of_any_operation_is_a_false_ack() {
             let disk = SimDisk::new();
             let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
             // EINTR for ever is no fault of a disk: a write would be repeated for ever.
-            let fault = if fault == Fault::Forever(EINTR) { Fault::Once(EINTR) } else { fault };
+            let fault = if fault == Fault::Forever(EINTR) {
+                Fault::Once(EINTR)
+            } else {
+                fault
+            };
             disk.fail(at, fault);
             let mut model = Model::default();
             let outcome = model.run(&mut engine, 9, 50);
@@ -52,7 +56,10 @@ fn no_error_of_any_operation_is_a_false_ack() {
             drop(engine);
             let after = disk.after_crash(at as u64);
             let (found, _) = open(&after, Policy::DropOldest).expect(&note);
-            model.check(&found.shared(), &format!("{note}, then healed, then a crash"));
+            model.check(
+                &found.shared(),
+                &format!("{note}, then healed, then a crash"),
+            );
             runs += 1;
             if done {
                 break;
@@ -66,15 +73,21 @@ fn no_error_of_any_operation_is_a_false_ack() {
 fn a_full_disk_is_degraded_and_resumes_alone() {
     let disk = SimDisk::new();
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
-    engine.append(Class::Normal, &batch("before")).expect("room");
+    engine
+        .append(Class::Normal, &batch("before"))
+        .expect("room");
     for cycle in 0..100 {
         let errno = [ENOSPC, EDQUOT, EROFS][cycle % 3];
         disk.fail_next(Fault::Forever(errno));
-        let error = engine.append(Class::Normal, &batch("refused")).expect_err("a full disk");
+        let error = engine
+            .append(Class::Normal, &batch("refused"))
+            .expect_err("a full disk");
         assert!(error.is_retryable(), "{error}");
         assert!(engine.shared().stats().degraded.is_some());
         disk.heal();
-        engine.append(Class::Normal, &batch("after")).expect("room again");
+        engine
+            .append(Class::Normal, &batch("after"))
+            .expect("room again");
         assert_eq!(engine.shared().stats().degraded, None);
     }
     let frames = read_all(&engine.shared(), Class::Normal).frames;
@@ -89,7 +102,9 @@ fn a_failed_sync_poisons_the_segment() {
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
     engine.append(Class::Normal, &batch("first")).expect("room");
     disk.fail(disk.ops().len() + 1, Fault::Once(EIO));
-    engine.append(Class::Normal, &batch("second")).expect("a new segment");
+    engine
+        .append(Class::Normal, &batch("second"))
+        .expect("a new segment");
     assert_eq!(engine.shared().stats().segments_poisoned, 1);
     assert_eq!(*disk.ops().last().expect("operations"), Op::SyncDir);
     for seed in 0..64 {
@@ -98,6 +113,33 @@ fn a_failed_sync_poisons_the_segment() {
         let frames = read_all(&engine.shared(), Class::Normal).frames;
         assert_eq!(frames.len(), 2, "seed {seed}");
         assert_eq!(frames[1].payload, "second", "seed {seed}");
+    }
+}
+
+/// A killed process leaves writes in the page cache: the next one sees them, and a power cut takes them all the same.
+#[test]
+fn what_a_start_shows_survives_a_power_cut() {
+    for at in 0..40 {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+        engine.append(Class::Normal, &batch("acked")).expect("room");
+        disk.fail(disk.ops().len() + at, Fault::Crash);
+        for _ in 0..40 {
+            let _ = engine.append(Class::Normal, &batch("under way"));
+        }
+        drop(engine);
+        disk.heal();
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a start");
+        let shown = read_all(&engine.shared(), Class::Normal);
+        engine.append(Class::Normal, &batch("next")).expect("room");
+        let mut all = shown.frames;
+        all.extend(read_all(&engine.shared(), Class::Normal).frames.pop());
+        for seed in 0..16 {
+            let note = format!("operation {at}, damage seed {seed}");
+            let (engine, _) = open(&disk.after_crash(seed), Policy::DropOldest).expect(&note);
+            let found = read_all(&engine.shared(), Class::Normal);
+            assert_eq!((found.frames, found.lost), (all.clone(), vec![]), "{note}");
+        }
     }
 }
 
@@ -110,7 +152,9 @@ fn small() -> (SimDisk, PathBuf) {
     }
     engine.seal();
     let files = disk.files(&Path::new(DIR).join("normal"));
-    let segment = files.into_iter().find(|f| f.extension().is_some_and(|e| e == "seg"));
+    let segment = files
+        .into_iter()
+        .find(|f| f.extension().is_some_and(|e| e == "seg"));
     (disk, segment.expect("a segment"))
 }
 
@@ -129,7 +173,11 @@ fn every_flipped_bit_is_found_and_costs_one_frame_at_most() {
         engine.append(Class::Normal, &batch("after")).expect("room");
         let chunk = read_all(&engine.shared(), Class::Normal);
         let lost: u64 = chunk.lost.iter().map(|r| r.end - r.start).sum();
-        assert_eq!(chunk.frames.len() as u64 + lost, 4, "bit {bit}: {chunk:?} {recovery:?}");
+        assert_eq!(
+            chunk.frames.len() as u64 + lost,
+            4,
+            "bit {bit}: {chunk:?} {recovery:?}"
+        );
         assert!(lost <= 1, "bit {bit}: {chunk:?}");
         found += lost;
     }
@@ -155,13 +203,21 @@ fn a_cut_at_every_byte_leaves_a_prefix() {
 #[test]
 fn a_misplaced_or_stale_frame_is_refused() {
     let (disk, path) = small();
+    // The fourth frame of a log of the same id and base, whose frames are longer, right behind the end of this one.
+    let older = SimDisk::new();
+    let (mut engine, _) = open(&older, Policy::DropOldest).expect("a new store");
+    engine
+        .append(Class::Normal, &batch("a first frame that is long"))
+        .expect("room");
+    engine.append(Class::Normal, &batch("2")).expect("room");
+    engine.append(Class::Normal, &batch("3")).expect("room");
+    let from = usize::try_from(engine.shared().log(Class::Normal).view().segments[0].bytes);
+    let from = from.expect("small");
+    engine.append(Class::Normal, &batch("stale")).expect("room");
+    let stale = older.bytes(&path)[from..from + 24].to_vec();
+    assert_ne!(from, disk.bytes(&path).len());
     let moved = disk.after_crash(0);
-    moved.damage(&path, |bytes| {
-        let record = bytes[64..88].to_vec();
-        let end = bytes.len();
-        bytes.resize(end + 64, 0);
-        bytes[end + 8..end + 32].copy_from_slice(&record);
-    });
+    moved.damage(&path, |bytes| bytes.extend(stale));
     let (engine, _) = open(&moved, Policy::DropOldest).expect("recovery");
     assert_eq!(read_all(&engine.shared(), Class::Normal).frames.len(), 3);
 
@@ -190,6 +246,9 @@ fn a_newer_format_is_refused_and_untouched() {
         panic!("a newer format was opened");
     };
     assert!(matches!(error, Error::Version { known: 1, .. }), "{error}");
-    assert!(error.to_string().contains("/buffer has format 2"), "{error}");
+    assert!(
+        error.to_string().contains("/buffer has format 2"),
+        "{error}"
+    );
     assert_eq!(disk.ops().len(), ops);
 }

@@ -27,7 +27,9 @@ fn child_appends_until_killed() {
         return;
     };
     let (store, _) = Store::open(Arc::new(Disk), &dir, options()).expect("a store");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         loop {
             let next = store.pending(Class::Normal).end;
@@ -56,7 +58,11 @@ fn what_was_acked_survives_sigkill() {
     let mut acked = 0;
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "buffer::tests::kill::child_appends_until_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "buffer::tests::kill::child_appends_until_killed",
+                "--nocapture",
+            ])
             .env(DIR_VARIABLE, buffer)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -77,13 +83,19 @@ fn what_was_acked_survives_sigkill() {
             .expect("recovery");
         let chunk = read_all(&engine.shared(), Class::Normal);
         assert_eq!(chunk.lost, vec![], "kill {kill}");
-        assert!(chunk.frames.len() as u64 >= acked, "kill {kill}: {acked} acknowledged");
+        assert!(
+            chunk.frames.len() as u64 >= acked,
+            "kill {kill}: {acked} acknowledged"
+        );
         for (expected, frame) in (0..).zip(&chunk.frames) {
             assert_eq!(frame.position, expected);
             assert_eq!(frame.payload, payload(expected), "kill {kill}");
         }
     }
     println!("{acked} acknowledged, {KILLS} kills");
-    assert!(acked > 1000, "only {acked} frames: the kills came too early");
+    assert!(
+        acked > 1000,
+        "only {acked} frames: the kills came too early"
+    );
     assert!(verify(&Disk, buffer).expect("a directory").is_sound());
 }
