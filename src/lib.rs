@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod payload;
 pub mod pipeline;
 pub mod record;
 pub mod stats;
