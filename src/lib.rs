@@ -4,6 +4,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod config;
+pub mod payload;
 pub mod pipeline;
 pub mod record;
 pub mod stats;
