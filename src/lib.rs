@@ -6,3 +6,4 @@ pub mod config;
 pub mod pipeline;
 pub mod record;
 pub mod stats;
+pub mod transforms;
