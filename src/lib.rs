@@ -9,3 +9,4 @@ pub mod pipeline;
 pub mod record;
 pub mod stats;
 pub mod uplink;
+pub mod transforms;

@@ -17,6 +17,19 @@ pub struct Batch {
     pub ack: Ack,
 }
 
+impl Batch {
+    /// The same records for one more party, which must acknowledge them too. Copies no record.
+    #[must_use]
+    pub fn share(&self) -> Batch {
+        Batch {
+            stream: Arc::clone(&self.stream),
+            class: self.class,
+            records: Arc::clone(&self.records),
+            ack: self.ack.clone(),
+        }
+    }
+}
+
 /// What became of the records that a source produced.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -49,21 +62,37 @@ impl Ledger {
     }
 }
 
+/// Who learns what became of a batch.
+#[derive(Debug)]
+enum Owner {
+    /// The source of the records.
+    Source { ledger: Arc<Ledger>, records: u64 },
+    /// The batches that a transform made this one from.
+    Inputs(Vec<Ack>),
+}
+
 #[derive(Debug)]
 struct Shared {
-    ledger: Arc<Ledger>,
-    records: u64,
+    owner: Owner,
     failed: AtomicBool,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let count = if *self.failed.get_mut() {
-            &self.ledger.failed
-        } else {
-            &self.ledger.released
-        };
-        count.fetch_add(self.records, Ordering::AcqRel);
+        let failed = *self.failed.get_mut();
+        match &mut self.owner {
+            Owner::Source { ledger, records } => {
+                let count = if failed {
+                    &ledger.failed
+                } else {
+                    &ledger.released
+                };
+                count.fetch_add(*records, Ordering::AcqRel);
+            }
+            // Where this batch failed, the inputs are dropped without `done`, and so fail.
+            Owner::Inputs(inputs) if !failed => inputs.drain(..).for_each(Ack::done),
+            Owner::Inputs(_) => {}
+        }
     }
 }
 
@@ -82,9 +111,27 @@ impl Ack {
     /// The acknowledgement of `records` records that a source hands to the pipeline now.
     pub fn new(ledger: &Arc<Ledger>, records: u64) -> Ack {
         ledger.produced.fetch_add(records, Ordering::AcqRel);
-        let shared = Shared {
+        Ack::owned_by(Owner::Source {
             ledger: Arc::clone(ledger),
             records,
+        })
+    }
+
+    /// The acknowledgement of a batch that was made from several others: each of `inputs` is done when it is, and fails
+    /// when it fails.
+    pub fn all(mut inputs: Vec<Ack>) -> Ack {
+        match inputs.pop() {
+            Some(only) if inputs.is_empty() => only,
+            last => {
+                inputs.extend(last);
+                Ack::owned_by(Owner::Inputs(inputs))
+            }
+        }
+    }
+
+    fn owned_by(owner: Owner) -> Ack {
+        let shared = Shared {
+            owner,
             failed: AtomicBool::new(false),
         };
         Ack {
@@ -146,5 +193,35 @@ mod tests {
         drop(first);
         second.done();
         assert_eq!((ledger.released(), ledger.failed()), (0, 5));
+    }
+
+    #[test]
+    fn a_merged_ack_releases_every_input_and_only_when_all_parties_are_done() {
+        let (ledger, first) = ack(5);
+        let second = Ack::new(&ledger, 2);
+        let merged = Ack::all(vec![first, second]);
+        let party = merged.clone();
+        merged.done();
+        assert_eq!((ledger.released(), ledger.pending()), (0, 7));
+        party.done();
+        assert_eq!((ledger.released(), ledger.pending()), (7, 0));
+    }
+
+    #[test]
+    fn a_merged_ack_that_is_dropped_fails_every_input() {
+        let (ledger, first) = ack(5);
+        let second = Ack::new(&ledger, 2);
+        drop(Ack::all(vec![first, second]));
+        assert_eq!((ledger.released(), ledger.failed()), (0, 7));
+    }
+
+    #[test]
+    fn an_input_held_for_later_stays_pending_while_its_other_part_is_done() {
+        let (ledger, held) = ack(5);
+        let merged = Ack::all(vec![held.clone(), Ack::new(&ledger, 1)]);
+        merged.done();
+        assert_eq!((ledger.released(), ledger.pending()), (1, 5));
+        held.done();
+        assert_eq!(ledger.released(), 6);
     }
 }

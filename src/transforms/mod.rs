@@ -1,0 +1,135 @@
+//! Transforms: one file each. A new one is its file, its `mod` line, and its line in `transforms!`.
+//!
+//! In every transform gaps pass unchanged, and so do records of a kind it does not work on.
+
+mod channels;
+mod deadband;
+mod filter;
+mod glob;
+mod rename;
+mod scale;
+mod units;
+mod window;
+
+use crate::config::{Section, nearest};
+use crate::pipeline::{self, Batch, Bodies, Node, Role};
+
+macro_rules! transforms {
+    ($($variant:ident = $kind:literal => $path:path, $takes:expr;)*) => {
+        /// A configured transform.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "each variant is documented at its type")]
+        #[expect(private_interfaces, reason = "made by `configure` only")]
+        pub enum Transform {
+            $($variant($path),)*
+        }
+
+        /// The types that a configuration may name.
+        pub const TYPES: &[&str] = &[$($kind),*];
+
+        fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<(Bodies, Option<Transform>)> {
+            match kind {
+                $($kind => {
+                    let made = <$path>::configure(name, section).map(Transform::$variant);
+                    Some(($takes, made))
+                })*
+                _ => None,
+            }
+        }
+
+        impl Transform {
+            fn inner(&self) -> &dyn pipeline::Transform {
+                match self {
+                    $(Transform::$variant(inner) => inner,)*
+                }
+            }
+
+            fn inner_mut(&mut self) -> &mut dyn pipeline::Transform {
+                match self {
+                    $(Transform::$variant(inner) => inner,)*
+                }
+            }
+        }
+    };
+}
+
+transforms! {
+    Filter = "filter" => filter::Filter, Bodies::ANY;
+    Scale = "scale" => scale::Scale, Bodies::SAMPLES;
+    Deadband = "deadband" => deadband::Deadband, Bodies::SAMPLES;
+    Window = "window" => window::Window, Bodies::SAMPLES;
+    Rename = "rename" => rename::Rename, Bodies::ANY;
+}
+
+/// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
+pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Transform>) {
+    let node = |takes, section: &mut Section<'_>| Node::read(name, Role::Transform, takes, section);
+    let remedy = format!("choose one of {}", TYPES.join(", "));
+    let kind = section.required_text("type", &remedy);
+    if let Some((takes, made)) = kind
+        .as_deref()
+        .and_then(|kind| read(kind, name, &mut section))
+    {
+        return (node(takes, &mut section), made);
+    }
+    if let Some(kind) = kind {
+        let hint = nearest(&kind, TYPES.iter().copied())
+            .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
+        section.problem(
+            "type",
+            format_args!("is {kind:?}, which is unknown{hint}"),
+            remedy,
+        );
+    }
+    let node = node(Bodies::ANY, &mut section);
+    // Which other keys are right depends on the type: none is reported.
+    drop(section.entries());
+    (node, None)
+}
+
+impl pipeline::Transform for Transform {
+    fn apply(&mut self, batch: Batch, out: &mut Vec<Batch>) {
+        self.inner_mut().apply(batch, out);
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        self.inner().deadline_ns()
+    }
+
+    fn tick(&mut self, now_ns: u64, out: &mut Vec<Batch>) {
+        self.inner_mut().tick(now_ns, out);
+    }
+
+    fn flush(&mut self, out: &mut Vec<Batch>) {
+        self.inner_mut().flush(out);
+    }
+}
+
+/// Hands on what is left of a batch, or, where nothing is, acknowledges what was left out on purpose.
+fn forward(batch: Batch, out: &mut Vec<Batch>) {
+    if batch.records.is_empty() {
+        batch.ack.done();
+    } else {
+        out.push(batch);
+    }
+}
+
+/// Keeps the records that `keep` wants. Where all stay, nothing is copied; where the batch is shared, only those that
+/// stay are.
+fn retain(batch: &mut Batch, mut keep: impl FnMut(&crate::record::Record) -> bool) {
+    use std::sync::Arc;
+    let wanted: Vec<bool> = batch.records.iter().map(&mut keep).collect();
+    if wanted.iter().all(|wanted| *wanted) {
+        return;
+    }
+    let mut next = wanted.iter().copied();
+    if let Some(records) = Arc::get_mut(&mut batch.records) {
+        records.retain(|_| next.next().unwrap_or(true));
+    } else {
+        let all = batch.records.iter().zip(wanted);
+        batch.records = Arc::new(all.filter(|(_, w)| *w).map(|(r, _)| r.clone()).collect());
+    }
+}
+
+#[cfg(test)]
+mod testing;
