@@ -13,9 +13,9 @@ heading() { printf '\n%s== %s ==%s\n' "$bold" "$*" "$plain"; }
 # One line of what is being done.
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
-# Ends the script: what went wrong, then the remedy.
+# die WHAT REMEDY: ends the script.
 die() {
-    printf '%s: %s\n  Remedy: %s\n' "${0##*/}" "$1" "${2:-see scripts/README.md}" >&2
+    printf '%s: %s\n  Remedy: %s\n' "${0##*/}" "$1" "$2" >&2
     exit 1
 }
 
