@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# The whole of dunlin on this machine: C drivers -> agent -> mosquitto -> an independent subscriber.
+#
+#   scripts/run.sh [--seconds N] [--keep]
+#
+#   --seconds N   stop after N seconds; without it, on Ctrl-C
+#   --keep        go on with the state of the last run, and what it had not yet delivered
+#
+# Installs what is missing, builds, makes certificates, starts a broker with mutual TLS 1.3 and a Modbus server, both
+# on free loopback ports, and the agent. Everything is below target/run; nothing is left running. The last line is
+#
+#   produced P durable D uplinked U received R lost L
+#
+# in records: P, D and U by the agent's account, R by counting what mosquitto_sub wrote. The exit status is 0 only
+# where L is 0 and R covers U.
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+# shellcheck source=scripts/broker.sh
+source "$root/scripts/broker.sh"
+cd "$root"
+
+seconds='' keep=''
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --seconds)
+            seconds=${2:-}
+            [[ $seconds =~ ^[1-9][0-9]{0,5}$ ]] || die "--seconds needs a whole number" "scripts/run.sh --seconds 10"
+            shift
+            ;;
+        --keep) keep=yes ;;
+        -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+        *) die "does not know ${1@Q}" "scripts/run.sh --help" ;;
+    esac
+    shift
+done
+
+scripts/setup.sh run
+scripts/build.sh
+
+run=$root/target/run
+mkdir -p "$run"
+exec 9>"$run/lock"
+flock --nonblock 9 || die "another run.sh is running in this tree" "stop it first"
+[[ -n $keep ]] || rm -rf "$run/state"
+rm -rf "$run/runtime" "$run/log"
+mkdir -p "$run/state" "$run/runtime"
+
+stopping=
+trap stop_all EXIT
+trap 'stopping=yes' INT TERM
+
+read -r broker_port modbus_port < <(lab/ports.py 2)
+heading "broker on 127.0.0.1:$broker_port, Modbus server on 127.0.0.1:$modbus_port"
+# 9>&-: the lock is this script's alone.
+start_broker "$broker_port" 9>&-
+start modbus target/lab/venv/bin/python lab/modbus_server.py --port "$modbus_port" 9>&-
+await "the Modbus server" 20 listens "$modbus_port"
+subscribe "$broker_port" "$run/received.jsonl" 9>&-
+
+heading "the agent's configuration, $run/dunlin.toml"
+sed -e "s|@RUN@|$run|g; s|@DRIVERS@|$root/target/release/drivers|g" \
+    -e "s|@BROKER_PORT@|$broker_port|g; s|@MODBUS_PORT@|$modbus_port|g" lab/run.toml >"$run/dunlin.toml"
+grep -v '^ *#' "$run/dunlin.toml"
+start agent target/release/dunlin run "$run/dunlin.toml" 9>&-
+agent=$started
+
+status() {
+    python3 - "$run/runtime/status.json" <<'PYTHON'
+import json, sys
+try:
+    with open(sys.argv[1]) as file:
+        status = json.load(file)
+    print(status["produced"], status["durable"], status["uplinked"])
+except FileNotFoundError:
+    sys.exit("the agent wrote no status file")
+PYTHON
+}
+
+running() {
+    [[ -z $stopping ]] && alive "$agent" && { [[ -z $seconds ]] || ((SECONDS < until)); }
+}
+
+heading "running${seconds:+ for $seconds s}; Ctrl-C stops"
+until=$((SECONDS + ${seconds:-0}))
+if [[ -t 1 ]]; then
+    # The product's own live table, from the broker's side.
+    target/release/dunlin sub "$run/dunlin.toml" ${seconds:+--seconds "$seconds"} 9>&- || true
+    while running; do sleep 0.2; done
+else
+    printf '%7s %10s %10s %10s %10s\n' second produced durable uplinked messages
+    from=$SECONDS
+    while running; do
+        sleep 1
+        if counts=$(status 2>/dev/null); then
+            read -r p d u <<<"$counts"
+            printf '%7d %10d %10d %10d %10d\n' $((SECONDS - from)) "$p" "$d" "$u" "$(wc -l <"$run/received.jsonl")"
+        fi
+    done
+fi
+
+heading "draining"
+failed=0
+if ! alive "$agent"; then
+    wait "$agent" || failed=$?
+    say "the agent ended by itself with status $failed:"
+    tail -n 20 "$run/log/agent.log" >&2
+    failed=1
+elif stop "$agent" 60; then
+    :
+else
+    failed=$?
+    say "the agent stopped with status $failed:"
+    tail -n 20 "$run/log/agent.log" >&2
+fi
+counts=$(status) || die "the agent left no counts" "see $run/log/agent.log"
+read -r produced durable uplinked <<<"$counts"
+
+# The broker may still be passing on what it acknowledged: wait until the counts meet, or nothing came for 3 s.
+size=-1 still=0
+until lab/count.py "$run/received.jsonl" --uplinked "$uplinked" >/dev/null || ((still >= 3)); do
+    sleep 1
+    now=$(stat -c %s "$run/received.jsonl")
+    if [[ $now == "$size" ]]; then still=$((still + 1)); else still=0 size=$now; fi
+done
+stop_all
+trap - EXIT
+
+lab/count.py "$run/received.jsonl" --uplinked "$uplinked" || failed=1
+read -r received lost < <(lab/count.py "$run/received.jsonl" --uplinked "$uplinked" --json |
+    python3 -c 'import json, sys; c = json.load(sys.stdin); print(c["received"], c["lost"])')
+if ((uplinked == 0)); then
+    say "nothing was uplinked"
+    failed=1
+fi
+if ((lost > 0 || received < uplinked)); then failed=1; fi
+echo "produced $produced durable $durable uplinked $uplinked received $received lost $lost"
+exit "$((failed != 0))"

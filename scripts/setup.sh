@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing dunlin needs, where it is missing, and says what.
+#
+#   scripts/setup.sh run     what scripts/run.sh needs: compiler, libraries, broker, Rust, the Modbus server
+#   scripts/setup.sh test    what scripts/test.sh needs beside that: cross compiler, qemu, valgrind, checkers
+#   scripts/setup.sh         both
+#
+# Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
+# is no rustup yet, everything else goes below target/ and leaves with it. Quick and silent where all is there.
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root"
+
+# Versions are pinned: a check that changes its mind overnight is not a check.
+rustup_version=1.28.2
+declare -A rustup_sha256=(
+    [x86_64]=20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c
+    [aarch64]=e3853c5a252fca15252d07cb23a1bdd9377a8c6f3efa01531109281ae47f841c
+)
+nextest_version=0.9.143
+deny_version=0.20.2
+
+packages_run=(
+    build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev
+    mosquitto mosquitto-clients openssl python3 python3-venv curl ca-certificates
+)
+packages_test=(
+    gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+    valgrind strace socat jq shellcheck
+)
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "needs root to install packages: $*" "run scripts/setup.sh as root once, or install sudo"
+    fi
+}
+
+missing_packages() {
+    local package
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || printf '%s\n' "$package"
+    done
+}
+
+# Debian starts a broker of its own when mosquitto is installed. We start ours on a port of our own, so the package's
+# is kept from starting: by a policy while it is installed, and disabled after. A broker that was there is left alone.
+policy=/usr/sbin/policy-rc.d
+policy_made=
+drop_policy() { if [[ -n $policy_made ]]; then as_root rm -f "$policy"; fi; }
+trap drop_policy EXIT
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    have apt-get || die "this system has no apt-get, and these are missing: ${missing[*]}" \
+        "install their equivalents by hand; the names are Debian's"
+    say "installing packages: ${missing[*]}"
+    local fresh_broker=
+    if [[ " ${missing[*]} " == *" mosquitto "* && -d /run/systemd/system ]]; then
+        fresh_broker=yes
+        if [[ ! -e $policy ]]; then
+            policy_made=yes
+            printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+            as_root chmod +x "$policy"
+        fi
+    fi
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)
+    # Lists are fetched only where the ones at hand do not know, or no longer have, a package.
+    if ! as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; then
+        say "fetching package lists, because the installation failed with those at hand"
+        as_root "${apt[@]}" update
+        as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+    fi
+    if [[ -n $fresh_broker ]]; then
+        as_root systemctl disable --quiet mosquitto.service || true
+        say "disabled mosquitto.service, which came with the package; dunlin's scripts start a broker of their own"
+    fi
+}
+
+install_rust() {
+    if ! have rustup; then
+        if have cargo; then
+            die "found $(command -v cargo), but no rustup, which brings the version that rust-toolchain.toml names" \
+                "remove that Rust (Debian: apt-get remove cargo rustc) or install rustup beside it: https://rustup.rs"
+        fi
+        local machine file
+        machine=$(uname -m)
+        [[ -n ${rustup_sha256[$machine]:-} ]] || die "no rustup is pinned for $machine" "install it from https://rustup.rs"
+        file=target/tools/rustup-init
+        say "installing rustup $rustup_version into ${CARGO_HOME:-$HOME/.cargo} (PATH is left alone)"
+        mkdir -p target/tools
+        curl --proto '=https' --tlsv1.2 -fsS -o "$file" \
+            "https://static.rust-lang.org/rustup/archive/$rustup_version/$machine-unknown-linux-gnu/rustup-init"
+        echo "${rustup_sha256[$machine]}  $file" | sha256sum --check --quiet ||
+            die "rustup-init has not the pinned SHA-256" "try again on another network; do not run it"
+        chmod +x "$file"
+        "$file" -y --no-modify-path --default-toolchain none --profile minimal
+    fi
+    # The toolchain, its components and its targets are those of rust-toolchain.toml.
+    local channel sysroot
+    channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    sysroot="${RUSTUP_HOME:-$HOME/.rustup}/toolchains/$channel-$(uname -m)-unknown-linux-gnu"
+    if [[ ! -x $sysroot/bin/rustfmt || ! -x $sysroot/bin/cargo-clippy ||
+        ! -d $sysroot/lib/rustlib/aarch64-unknown-linux-gnu ]]; then
+        say "installing Rust $channel with rustfmt, clippy and the aarch64 target"
+        rustup toolchain install "$channel" --no-self-update --profile minimal \
+            --component rustfmt --component clippy --target aarch64-unknown-linux-gnu
+    fi
+}
+
+# A Python environment for the lab. Wheels are checked against the hashes in lab/requirements.txt.
+install_lab() {
+    local venv=target/lab/venv
+    if ! cmp -s lab/requirements.txt "$venv/installed.txt"; then
+        say "installing $(grep -o '^[a-z]*==[0-9.]*' lab/requirements.txt | tr '\n' ' ')into $venv"
+        rm -rf "$venv"
+        mkdir -p target/lab
+        /usr/bin/python3 -m venv "$venv"
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-deps --require-hashes -r lab/requirements.txt
+        cp lab/requirements.txt "$venv/installed.txt"
+    fi
+}
+
+# cargo_tool NAME VERSION [CARGO ARGUMENTS]: any version that is there will do for a tool that only runs tests.
+cargo_tool() {
+    local name=$1 version=$2
+    shift 2
+    have "$name" && return 0
+    say "building $name $version into target/tools (two to four minutes on two cores, once)"
+    cargo install --locked "$name" --version "$version" --root target/tools --target-dir target/tools/build "$@"
+    rm -rf target/tools/build
+}
+
+setup_run() {
+    install_packages "${packages_run[@]}"
+    install_rust
+    install_lab
+}
+
+setup_test() {
+    install_packages "${packages_run[@]}" "${packages_test[@]}"
+    install_rust
+    install_lab
+    cargo_tool cargo-nextest "$nextest_version" --no-default-features --features default-no-update
+    cargo_tool cargo-deny "$deny_version"
+}
+
+case ${1:-all} in
+    run) setup_run ;;
+    test | all) setup_test ;;
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, or nothing for both" ;;
+esac

@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Every check there is, in stages. CI runs this and nothing else.
+#
+#   scripts/test.sh               all stages
+#   scripts/test.sh NAME...       only these
+#   scripts/test.sh --list        what there is
+#
+# A failing stage does not stop the others; the table at the end names it, and its output is in target/test/NAME.log.
+# A missing tool is a failure. The last line sums up the tests that ran; a stage that is no test suite counts as one.
+set -uo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root" || exit 1
+
+stages=(
+    "setup     tools and packages are there (scripts/setup.sh)"
+    "fmt       sources are formatted"
+    "shell     scripts pass shellcheck"
+    "clippy    no lint fires, in tests and benches neither"
+    "docs      documentation builds, no link is broken"
+    "headers   driver.h and ext/*.h are clean C99, C11 and C++17, natively and for aarch64"
+    "layout    C and Rust agree on the ABI's layout, natively and for aarch64 under qemu"
+    "deny      licences, sources and direction of dependencies"
+    "lab       the referee of the delivery tests sees every loss"
+    "test      unit, integration and architecture tests"
+    "doctest   examples in the documentation, and what must not compile"
+    "asan      the tests of ffi/ under AddressSanitizer"
+    "valgrind  the C drivers under Valgrind"
+    "campaign  1,000 driver kills, the broker away, 50 kill -9"
+    "run       scripts/run.sh for 10 seconds loses nothing"
+)
+
+host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
+stage_setup() { scripts/setup.sh test; }
+stage_fmt() { cargo fmt --all --check; }
+stage_shell() { shellcheck -x scripts/*.sh lab/*.sh .ci/run; }
+stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
+
+stage_headers() {
+    local flags=(-Wall -Wextra -pedantic -Werror -Iffi/include -fsyntax-only) failed=0 prefix header standard
+    for prefix in "" aarch64-linux-gnu-; do
+        for header in ffi/include/dunlin/driver.h ffi/include/dunlin/ext/*.h; do
+            for standard in c99 c11; do
+                echo "${prefix}gcc -std=$standard ${header#ffi/include/}"
+                echo "#include \"${header#ffi/include/}\"" | "${prefix}gcc" -std="$standard" "${flags[@]}" -x c - || failed=1
+            done
+            echo "${prefix}g++ -std=c++17 ${header#ffi/include/}"
+            echo "#include \"${header#ffi/include/}\"" | "${prefix}g++" -std=c++17 "${flags[@]}" -x c++ - || failed=1
+        done
+    done
+    return "$failed"
+}
+
+stage_layout() {
+    local failed=0 target
+    for target in "$host" aarch64-unknown-linux-gnu; do
+        echo "layout on $target"
+        # Not nextest: it cannot list the tests of a binary for another machine.
+        cargo test --locked --package dunlin-driver-sys --test layout --target "$target" || failed=1
+    done
+    return "$failed"
+}
+
+stage_deny() {
+    echo "Advisories are not checked: their database is a git repository that a machine without the internet cannot"
+    echo "reach, and a new advisory must not turn an old commit red. To check: cargo deny check advisories"
+    cargo deny --locked --config .cargo/deny.toml check --hide-inclusion-graph -A unused-wrapper bans licenses sources
+}
+
+stage_lab() { python3 lab/test_count.py; }
+
+# Tests that carry #[ignore] are named aloud and counted as skipped; those of the other profile are not.
+ignored() {
+    cargo nextest list --locked --workspace --message-format json 2>/dev/null | python3 -c '
+import json, sys
+for suite in json.load(sys.stdin)["rust-suites"].values():
+    for name, case in suite["testcases"].items():
+        if case["ignored"]:
+            print("ignored by #[ignore]:", suite["binary-id"], name)'
+}
+
+stage_test() { cargo nextest run --locked --workspace && ignored; }
+stage_doctest() { cargo test --locked --workspace --doc; }
+
+stage_asan() {
+    # The sanitizer is in the stable compiler, behind the same switch as all that is not yet stable. C is compiled with
+    # it too, but a driver must not be linked with it: a .so that brings libasan meets the runtime that Rust linked into
+    # the test and refuses to run. It takes that one instead, which -rdynamic shows it. Build scripts that link by
+    # themselves see DUNLIN_SANITIZER and leave -fsanitize out of the link.
+    local sanitize="-fsanitize=address -fno-omit-frame-pointer -g"
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes -Clink-arg=-rdynamic" DUNLIN_SANITIZER=address \
+        CFLAGS="$sanitize" ASAN_OPTIONS="${ASAN_OPTIONS:-strict_string_checks=1:detect_stack_use_after_return=1}" \
+        cargo nextest run --locked --profile asan --target "$host" --target-dir target/asan \
+        -p dunlin-driver-sys -p dunlin-driver -p dunlin-drivers -p dunlin-crypto
+}
+
+stage_valgrind() { scripts/valgrind.sh; }
+stage_campaign() { cargo nextest run --locked --profile campaign --workspace --no-tests fail; }
+stage_run() { scripts/run.sh --seconds 10; }
+
+# counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may
+# appear several times; a stage without such a line is one check.
+counts() {
+    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk -v status="$2" '
+        /^ *Summary \[/ {
+            found = 1
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) passed += $(i - 1)
+                if ($i ~ /^(failed|timed)/) failed += $(i - 1)
+            }
+        }
+        /^test result: / { found = 1; passed += $4; failed += $6; skipped += $8 }
+        /^ignored by #\[ignore\]: / { skipped++ }
+        /^Ran [0-9]+ tests? in / { found = 1; passed += $2 }
+        /^FAILED \(/ { for (i = 2; i <= NF; i++) if (split($i, n, "=") == 2) { passed -= n[2] + 0; failed += n[2] + 0 } }
+        END {
+            if (!found && status == 0) passed = 1
+            if (status != 0 && failed == 0) failed = 1
+            print passed + 0, failed + 0, skipped + 0
+        }'
+}
+
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+    exit
+fi
+if [[ ${1:-} == --list ]]; then
+    printf '%s\n' "${stages[@]}"
+    exit
+fi
+chosen=("$@")
+if [[ $# -eq 0 ]]; then
+    for stage in "${stages[@]}"; do chosen+=("${stage%% *}"); done
+fi
+for name in "${chosen[@]}"; do
+    declare -F "stage_$name" >/dev/null || die "there is no stage ${name@Q}" "scripts/test.sh --list"
+done
+
+mkdir -p target/test
+if [[ -t 1 ]]; then export CARGO_TERM_COLOR=always; fi
+passed=0 failed=0 skipped=0 at=0 table=()
+for name in "${chosen[@]}"; do
+    at=$((at + 1))
+    for stage in "${stages[@]}"; do [[ ${stage%% *} == "$name" ]] && what=${stage#* }; done
+    heading "$at/${#chosen[@]} $name: ${what#"${what%%[! ]*}"}"
+    from=$SECONDS
+    # In a subshell under strict mode, since a stage tested by `||` would run on after an error.
+    (
+        set -e
+        "stage_$name"
+    ) 2>&1 </dev/null | tee "target/test/$name.log"
+    status=${PIPESTATUS[0]}
+    read -r p f s < <(counts "target/test/$name.log" "$status")
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    verdict=ok
+    [[ $status -eq 0 && $f -eq 0 ]] || verdict=FAILED
+    table+=("$(printf '%-9s %-7s %5d s %6d passed %4d failed %4d skipped' "$name" "$verdict" $((SECONDS - from)) "$p" "$f" "$s")")
+    # From here on, what setup installed is found.
+    hash -r
+    host=${host:-$(rustc -vV | sed -n 's/^host: //p')}
+done
+
+heading "summary, ${SECONDS} s"
+printf '%s\n' "${table[@]}"
+grep -h '^ignored by' target/test/test.log 2>/dev/null | sort -u
+if [[ $# -gt 0 ]]; then echo "only the stages named were run: ${chosen[*]}"; fi
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[[ $failed -eq 0 ]]
