@@ -1,12 +1,17 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod buffer;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod exit;
 pub mod payload;
 pub mod pipeline;
 pub mod record;
+pub mod sinks;
+pub mod sources;
 pub mod stats;
-pub mod uplink;
 pub mod transforms;
+pub mod uplink;

@@ -1,4 +1,27 @@
-//! The dunlin agent.
+//! The dunlin agent: one binary for the agent, its driver hosts and its tools.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use anyhow::{Context as _, Result};
+use dunlin::cli::{Failure, Process};
+use dunlin::exit::Exit;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let exit = start().unwrap_or_else(|error| {
+        eprintln!("dunlin: {error:#}");
+        error.downcast_ref::<Failure>().map_or(Exit::Internal, |failure| failure.exit)
+    });
+    ExitCode::from(exit.code())
+}
+
+fn start() -> Result<Exit> {
+    let process = Process {
+        args: std::env::args_os().skip(1).collect(),
+        program: std::env::current_exe().context("cannot find the path of this program")?,
+        runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").map(Into::into),
+        stderr_is_terminal: std::io::stderr().is_terminal(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+    };
+    Ok(dunlin::cli::run(process)?)
+}

@@ -1,1 +1,112 @@
-//! Counters that the agent reports: in its status file, at its end, and in `dunlin status`.
+//! Counters and states that nodes keep and the agent reports: in its status file and at its end.
+//!
+//! Counters only grow. Every node writes its own; readers see each counter exactly and the set of them nearly at one
+//! instant.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A counter.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.get())
+    }
+}
+
+/// A short text that changes, such as why a node is degraded.
+#[derive(Debug, Default)]
+pub struct Note(Mutex<String>);
+
+impl Note {
+    fn lock(&self) -> MutexGuard<'_, String> {
+        // A text is valid at every instant, so that a panic elsewhere cannot have left it half-made.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the text.
+    pub fn set(&self, text: impl Into<String>) {
+        *self.lock() = text.into();
+    }
+
+    /// The text now.
+    pub fn get(&self) -> String {
+        self.lock().clone()
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.lock())
+    }
+}
+
+/// What a source reports.
+#[derive(Debug, Default, Serialize)]
+pub struct SourceStats {
+    /// What it is doing: `starting`, `running`, or why it is not.
+    pub state: Note,
+    /// Process id of its driver host, 0 while there is none.
+    #[serde(serialize_with = "relaxed_u32")]
+    pub host_pid: AtomicU32,
+    /// Samples and frames taken from the driver.
+    pub readings: Count,
+    /// Outages of the driver host, each with its gap record.
+    pub outages: Count,
+    /// Errors that the device reported while its host lived.
+    pub device_errors: Count,
+    /// Readings that the driver says were lost before it was read.
+    pub overruns: Count,
+}
+
+/// What a sink reports, in records unless said otherwise.
+#[derive(Debug, Default, Serialize)]
+pub struct SinkStats {
+    /// What it is doing: `starting`, `connected`, or why it is not.
+    pub state: Note,
+    /// Whether it is held up by its storage; the state says why.
+    #[serde(serialize_with = "relaxed_bool")]
+    pub degraded: AtomicBool,
+    /// Fsynced, and so acknowledged to the pipeline.
+    pub durable: Count,
+    /// Confirmed by the broker's PUBACK.
+    pub uplinked: Count,
+    /// Dropped by the buffer's policy, each reported in a gap record.
+    pub dropped: Count,
+    /// Refused by the broker for ever, and set aside in the quarantine.
+    pub rejected: Count,
+    /// Messages confirmed.
+    pub messages: Count,
+    /// Connections made.
+    pub connects: Count,
+    /// Bytes that the sink wrote to storage, frames and headers.
+    pub stored_bytes: Count,
+    /// Bytes of payload in them.
+    pub payload_bytes: Count,
+}
+
+fn relaxed_u32<S: serde::Serializer>(value: &AtomicU32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(value.load(Ordering::Relaxed))
+}
+
+fn relaxed_bool<S: serde::Serializer>(
+    value: &AtomicBool,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(value.load(Ordering::Relaxed))
+}

@@ -1,0 +1,12 @@
+//! The agent: a configuration becomes a running pipeline, and ends in order.
+
+mod plan;
+mod run;
+mod settings;
+mod state_dir;
+mod status;
+
+pub use plan::{Plan, SinkPlan, load};
+pub use run::{RunFailure, run};
+pub use settings::{Defaults, Settings};
+pub use state_dir::{StateError, check_format};

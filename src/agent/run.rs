@@ -1,0 +1,262 @@
+//! Runs a plan: open what must be open, start the pipeline, read until told to stop, drain, say what became of it all.
+
+use super::plan::Plan;
+use super::state_dir::{StateDir, StateError};
+use super::status::{SourceStatus, Status};
+use crate::buffer;
+use crate::clock;
+use crate::exit::Exit;
+use crate::pipeline::{self, RunError};
+use crate::sinks::{self, Context, Sink};
+use crate::sources::driver::DriverSource;
+use crate::stats::SinkStats;
+use sd_notify::NotifyState;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How often the status file is rewritten.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the status file is rewritten in the first moments, so that a monitor sees a start at once.
+const STATUS_INTERVAL_EARLY: Duration = Duration::from_millis(100);
+/// How long the first moments are.
+const EARLY: Duration = Duration::from_secs(5);
+/// Part of the drain bound that a sink may spend on delivery; the rest is for the nodes before it.
+const DELIVERY_SHARE: f64 = 0.8;
+
+/// Why the agent could not run, or ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFailure {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A store.
+    #[error("sinks.{sink}: {source}.\n  Remedy: {}.", remedy(source))]
+    Store {
+        /// The sink.
+        sink: String,
+        /// Why.
+        source: buffer::Error,
+    },
+    /// The runtime directory.
+    #[error(
+        "cannot write the status file {path}: {source}.\n  Remedy: make agent.runtime_dir a directory that the agent's user owns, best on a tmpfs.",
+        path = path.display()
+    )]
+    Status {
+        /// The status file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system gave no signals, or no entropy.
+    #[error("cannot start: {0}")]
+    Start(String),
+    /// A node failed.
+    #[error("{0}{}", because(.0))]
+    Node(RunError),
+}
+
+fn remedy(error: &buffer::Error) -> &'static str {
+    match error {
+        buffer::Error::Io { .. } => "free space, or correct the permissions of agent.state_dir",
+        buffer::Error::Locked { .. } => "stop the other agent",
+        buffer::Error::Version { .. } => "run the newer dunlin; nothing was changed",
+        _ => "correct the sink's [buffer] table",
+    }
+}
+
+fn because(error: &RunError) -> String {
+    let mut text = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl RunFailure {
+    /// The exit code that says so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            RunFailure::State(_) | RunFailure::Store { .. } | RunFailure::Status { .. } => Exit::State,
+            RunFailure::Start(_) => Exit::Internal,
+            RunFailure::Node(RunError::DrainBound { .. }) => Exit::Drain,
+            RunFailure::Node(_) => Exit::Internal,
+        }
+    }
+}
+
+/// Everything that is open before the first record flows.
+struct Opened {
+    plan: Plan,
+    sinks: BTreeMap<String, Sink>,
+    status: Arc<Status>,
+    // Held to the end: it is the lock that keeps other agents out.
+    _state: StateDir,
+}
+
+/// Runs a plan on the current thread until SIGTERM or SIGINT, then drains. `runtime` is not running yet.
+pub fn run(plan: Plan, runtime: &tokio::runtime::Runtime) -> Result<Exit, RunFailure> {
+    let started_ns = clock::monotonic_ns();
+    let opened = open(plan, started_ns)?;
+    runtime.block_on(serve(opened))
+}
+
+fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
+    let state = StateDir::open(&plan.settings.state_dir)?;
+    let nonce = dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
+    let boot = state.next_boot(nonce)?;
+    let agent: Arc<str> = plan.settings.name.as_str().into();
+    let context = Context {
+        agent: Arc::clone(&agent),
+        boot,
+        drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
+    };
+    let mut sinks = BTreeMap::new();
+    let mut sink_stats = BTreeMap::new();
+    for (name, settings) in std::mem::take(&mut plan.sinks) {
+        let stats = Arc::new(SinkStats::default());
+        stats.state.set("starting");
+        let dirs = (state.buffer(&name), state.rejected(&name));
+        let sink = sinks::open(settings, &context, Arc::clone(&stats), dirs)
+            .map_err(|source| RunFailure::Store { sink: name.clone(), source })?;
+        sinks.insert(name.clone(), sink);
+        sink_stats.insert(name, stats);
+    }
+    let file = plan.settings.status_file();
+    let sources =
+        plan.sources.iter().map(|source| (source.spec.name.clone(), SourceStatus::default()));
+    let status = Arc::new(Status {
+        agent,
+        boot,
+        started_ns,
+        sources: sources.collect(),
+        sinks: sink_stats,
+        file: file.clone(),
+    });
+    std::fs::create_dir_all(&plan.settings.runtime_dir)
+        .and_then(|()| status.write())
+        .map_err(|source| RunFailure::Status { path: file, source })?;
+    Ok(Opened { plan, sinks, status, _state: state })
+}
+
+/// Signals that mean stop.
+struct Stop {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Stop, RunFailure> {
+        let on = |kind| signal(kind).map_err(|error| RunFailure::Start(error.to_string()));
+        Ok(Stop { term: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
+    let Opened { plan, sinks, status, _state } = opened;
+    let mut stop = Stop::listen()?;
+    let mut running =
+        pipeline::start(&plan.graph, plan.transforms, sinks, plan.queue_batches);
+    let (stop_sources, stopped) = watch::channel(false);
+    let mut sources = JoinSet::new();
+    for settings in plan.sources {
+        let name = settings.spec.name.clone();
+        let outlet = running.outlet(&name).expect("every source of the plan is in its graph");
+        let said = &status.sources[&name];
+        let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        sources.spawn(source.run(outlet, stopped.clone()));
+    }
+    notify(&[NotifyState::Ready]);
+    tracing::info!(agent = %status.agent, boot = %status.boot, "running");
+
+    let failure = tokio::select! {
+        () = stop.next() => None,
+        error = running.failure() => Some(error),
+        () = tell(&status) => None,
+    };
+    notify(&[NotifyState::Stopping]);
+    if let Some(error) = failure {
+        // A node failed: what it held is not acknowledged, and the next start begins from what is stored.
+        finish(&status);
+        return Err(RunFailure::Node(error));
+    }
+    let bound = plan.settings.drain_timeout;
+    let bound_ms = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(bound_ms, "draining");
+    let deadline = Instant::now() + bound;
+    let _ = stop_sources.send(true);
+    let drain = async {
+        // Sources that cannot close in time are cut off with the pipeline; the first bound covers both.
+        let _ = timeout(bound, async { while sources.join_next().await.is_some() {} }).await;
+        sources.shutdown().await;
+        running.drain(deadline.saturating_duration_since(Instant::now())).await
+    };
+    let outcome = tokio::select! {
+        outcome = drain => outcome,
+        () = tell(&status) => Ok(()),
+        () = stop.next() => Err(RunError::DrainBound { bound_ms: 0, nodes: vec!["stopped again".to_owned()] }),
+    };
+    finish(&status);
+    outcome.map(|()| Exit::Ok).map_err(RunFailure::Node)
+}
+
+/// Writes the status file and feeds the watchdog for as long as it is polled.
+async fn tell(status: &Status) {
+    let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let begun = Instant::now();
+    let mut every = interval(STATUS_INTERVAL_EARLY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut fed = Instant::now();
+    loop {
+        every.tick().await;
+        if begun.elapsed() > EARLY && every.period() < STATUS_INTERVAL {
+            every = interval(watchdog.map_or(STATUS_INTERVAL, |limit| limit.min(STATUS_INTERVAL)));
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        if watchdog.is_some_and(|limit| fed.elapsed() + STATUS_INTERVAL_EARLY >= limit) {
+            notify(&[NotifyState::Watchdog]);
+            fed = Instant::now();
+        }
+        if let Err(error) = status.write() {
+            tracing::warn!("cannot write the status file: {error}");
+        }
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("cannot notify the service manager: {error}");
+    }
+}
+
+/// The last words: what became of all records of this start.
+fn finish(status: &Status) {
+    let totals = status.totals();
+    if let Err(error) = status.write() {
+        tracing::warn!("cannot write the status file: {error}");
+    }
+    tracing::info!(
+        produced = totals.produced,
+        durable = totals.durable,
+        uplinked = totals.uplinked,
+        dropped = totals.dropped,
+        failed = totals.failed,
+        "stopped"
+    );
+}

@@ -1,0 +1,142 @@
+//! The status file: what the agent is doing, rewritten whole every second, for `dunlin status` and for monitors.
+
+use crate::clock::{self, BootId};
+use crate::pipeline::Ledger;
+use crate::stats::{SinkStats, SourceStats};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a source says of itself and what became of its records.
+#[derive(Debug, Default)]
+pub struct SourceStatus {
+    /// Written by the source.
+    pub stats: Arc<SourceStats>,
+    /// Written by the acks of its batches.
+    pub ledger: Arc<Ledger>,
+}
+
+/// Everything that the status file is made of.
+#[derive(Debug)]
+pub struct Status {
+    /// The file.
+    pub file: PathBuf,
+    /// The agent's name.
+    pub agent: Arc<str>,
+    /// This start.
+    pub boot: BootId,
+    /// Monotonic time of the start of the process, in nanoseconds.
+    pub started_ns: u64,
+    /// Sources by name.
+    pub sources: BTreeMap<String, SourceStatus>,
+    /// Sinks by name.
+    pub sinks: BTreeMap<String, Arc<SinkStats>>,
+}
+
+/// The file's content.
+#[derive(Serialize)]
+struct Document<'a> {
+    agent: &'a str,
+    boot: String,
+    version: &'static str,
+    pid: u32,
+    uptime_ms: u64,
+    wall_ns: i64,
+    /// Records that the sources made in this start.
+    produced: u64,
+    /// Records that every sink has, or that a transform left out on purpose.
+    released: u64,
+    /// Records that some sink could not take.
+    failed: u64,
+    /// Sums over the sinks, in records.
+    durable: u64,
+    uplinked: u64,
+    dropped: u64,
+    rejected: u64,
+    sources: BTreeMap<&'a str, SourceDocument<'a>>,
+    sinks: BTreeMap<&'a str, &'a SinkStats>,
+}
+
+#[derive(Serialize)]
+struct SourceDocument<'a> {
+    #[serde(flatten)]
+    stats: &'a SourceStats,
+    produced: u64,
+    released: u64,
+    failed: u64,
+    pending: u64,
+}
+
+/// Sums at one instant, in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Made by the sources.
+    pub produced: u64,
+    /// Durable in a sink.
+    pub durable: u64,
+    /// Confirmed by a broker.
+    pub uplinked: u64,
+    /// Dropped by policy.
+    pub dropped: u64,
+    /// Could not be taken by some sink.
+    pub failed: u64,
+}
+
+impl Status {
+    /// The sums now.
+    pub fn totals(&self) -> Totals {
+        let sources = |count: fn(&Ledger) -> u64| -> u64 {
+            self.sources.values().map(|source| count(&source.ledger)).sum()
+        };
+        let sinks = |count: fn(&SinkStats) -> u64| -> u64 {
+            self.sinks.values().map(|sink| count(sink)).sum()
+        };
+        // Later stages first: a record counted as uplinked is then surely counted as durable and as produced.
+        let uplinked = sinks(|sink| sink.uplinked.get());
+        let dropped = sinks(|sink| sink.dropped.get());
+        let durable = sinks(|sink| sink.durable.get());
+        let failed = sources(Ledger::failed);
+        Totals { produced: sources(Ledger::produced), durable, uplinked, dropped, failed }
+    }
+
+    /// Replaces the file. Not fsynced: it speaks of a running process and means nothing after a crash.
+    pub fn write(&self) -> io::Result<()> {
+        let totals = self.totals();
+        let document = Document {
+            agent: &self.agent,
+            boot: self.boot.to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_ms: (clock::monotonic_ns() - self.started_ns) / 1_000_000,
+            wall_ns: clock::wall_ns(),
+            produced: totals.produced,
+            released: self.sources.values().map(|source| source.ledger.released()).sum(),
+            failed: totals.failed,
+            durable: totals.durable,
+            uplinked: totals.uplinked,
+            dropped: totals.dropped,
+            rejected: self.sinks.values().map(|sink| sink.rejected.get()).sum(),
+            sources: self.sources.iter().map(|(name, source)| (&**name, document(source))).collect(),
+            sinks: self.sinks.iter().map(|(name, sink)| (&**name, &**sink)).collect(),
+        };
+        let mut text = serde_json::to_vec_pretty(&document)?;
+        text.push(b'\n');
+        let temporary = self.file.with_extension("new");
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, &self.file)
+    }
+}
+
+fn document(source: &SourceStatus) -> SourceDocument<'_> {
+    let (released, failed) = (source.ledger.released(), source.ledger.failed());
+    SourceDocument {
+        stats: &source.stats,
+        produced: source.ledger.produced(),
+        released,
+        failed,
+        pending: source.ledger.pending(),
+    }
+}

@@ -1,0 +1,393 @@
+//! The command line, parsed into one closed enum.
+
+use super::help;
+use lexopt::prelude::{Long, Short, Value};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the user asked for.
+#[derive(Debug)]
+pub enum Command {
+    /// Print a help text.
+    Help(&'static str),
+    /// Print version and build.
+    Version,
+    /// Run the agent.
+    Run {
+        /// Configuration file.
+        config: PathBuf,
+    },
+    /// Check a configuration.
+    Check {
+        /// Configuration file.
+        config: PathBuf,
+        /// Whether drivers may be loaded (in their sandbox) to check their options.
+        drivers: bool,
+    },
+    /// Print the status of a running agent.
+    Status {
+        /// Configuration file.
+        config: PathBuf,
+        /// Print it as it is in the status file.
+        json: bool,
+    },
+    /// Something with drivers.
+    Drivers(Drivers),
+    /// Something with a stored buffer.
+    Buffer {
+        /// What to do.
+        action: BufferAction,
+        /// Directory of the store.
+        dir: PathBuf,
+    },
+    /// Follow what is being sent.
+    Sub(Sub),
+    /// Be the process that a driver lives in; not for people.
+    DriverHost,
+}
+
+/// What to do with drivers.
+#[derive(Debug)]
+pub struct Drivers {
+    /// What.
+    pub action: DriversAction,
+    /// Name or path of the driver; empty for `list`.
+    pub driver: String,
+    /// Where drivers lie.
+    pub dir: Option<PathBuf>,
+    /// Options, `key=value`.
+    pub options: Vec<(String, String)>,
+    /// Paths that the driver may read and write.
+    pub devices: Vec<PathBuf>,
+    /// Paths that the driver may read.
+    pub read: Vec<PathBuf>,
+    /// Addresses that the driver may connect to.
+    pub network: Vec<String>,
+    /// Time between two readings, for drivers that do not pace themselves, in milliseconds.
+    pub interval_ms: u32,
+    /// How long to watch, in seconds; for ever if absent.
+    pub seconds: Option<u64>,
+    /// Channel and value to write.
+    pub write: Option<(String, String)>,
+}
+
+/// What to do with drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriversAction {
+    /// List those that are installed.
+    List,
+    /// Load one and show what it says of itself.
+    Probe,
+    /// Open a device and read it once.
+    Read,
+    /// Open a device and show its readings as they come.
+    Watch,
+    /// Write one value to a channel.
+    Write,
+}
+
+/// What to do with a stored buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferAction {
+    /// Show segments, positions and cursors.
+    Inspect,
+    /// Read and check every frame.
+    Verify,
+    /// Print every message that is not yet delivered, as JSON lines.
+    Export,
+}
+
+/// What to follow.
+#[derive(Debug)]
+pub struct Sub {
+    /// Configuration file, for endpoint and certificates.
+    pub config: PathBuf,
+    /// Uplink sink; the only one if absent.
+    pub sink: Option<String>,
+    /// Topic filter; the sink's own topic with its placeholders opened up if absent.
+    pub filter: Option<String>,
+    /// Print one line a message instead of a table.
+    pub json: bool,
+    /// How long to follow, in seconds; for ever if absent.
+    pub seconds: Option<u64>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// Least severe level shown.
+    pub level: Option<tracing::Level>,
+    /// Form; chosen by where standard error goes if absent.
+    pub json: Option<bool>,
+}
+
+/// Parses a command line without its program name. The error is one paragraph for the user.
+pub fn parse(args: Vec<OsString>) -> Result<(Command, Logging), String> {
+    let mut words = Words::collect(args).map_err(|error| format!("{error}.\n  {}", help::SEE))?;
+    let logging = words.logging()?;
+    let command = words.command()?;
+    words.finish()?;
+    Ok((command, logging))
+}
+
+/// The words and flags of a command line, taken out one by one; what is left at the end was not understood.
+struct Words {
+    positional: Vec<OsString>,
+    flags: Vec<(String, Option<OsString>)>,
+    help: &'static str,
+}
+
+/// Flags that take a value.
+const VALUED: [&str; 13] = [
+    "log", "log-format", "dir", "option", "device", "read-path", "network", "interval-ms",
+    "seconds", "sink", "filter", "channel", "value",
+];
+
+impl Words {
+    fn collect(args: Vec<OsString>) -> Result<Words, lexopt::Error> {
+        let mut parser = lexopt::Parser::from_args(args);
+        let mut words = Words { positional: Vec::new(), flags: Vec::new(), help: help::TOP };
+        while let Some(arg) = parser.next()? {
+            let name = match arg {
+                Value(word) => {
+                    words.positional.push(word);
+                    continue;
+                }
+                Short('h') => "help".to_owned(),
+                Short('V') => "version".to_owned(),
+                Short('o') => "option".to_owned(),
+                Long(name) => name.to_owned(),
+                Short(_) => return Err(arg.unexpected()),
+            };
+            let value =
+                if VALUED.contains(&name.as_str()) { Some(parser.value()?) } else { None };
+            words.flags.push((name, value));
+        }
+        Ok(words)
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.flags.len();
+        self.flags.retain(|(flag, _)| flag != name);
+        self.flags.len() < before
+    }
+
+    fn values(&mut self, name: &str) -> Vec<OsString> {
+        let taken = self.flags.extract_if(.., |(flag, _)| flag == name);
+        taken.filter_map(|(_, value)| value).collect()
+    }
+
+    fn value(&mut self, name: &str) -> Result<Option<String>, String> {
+        let mut values = self.texts(name)?;
+        if values.len() > 1 {
+            return Err(format!("--{name} is given {} times.\n  Remedy: once.", values.len()));
+        }
+        Ok(values.pop())
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, String> {
+        self.values(name).into_iter().map(|value| text(name, value)).collect()
+    }
+
+    fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
+        let Some(word) = self.value(name)? else { return Ok(None) };
+        let number = word.parse().map_err(|_| {
+            format!("--{name} is {word:?}.\n  Remedy: give a whole number, such as --{name} 10.")
+        })?;
+        Ok(Some(number))
+    }
+
+    fn next(&mut self, what: &str) -> Result<OsString, String> {
+        if self.positional.is_empty() {
+            return Err(format!("{what} is missing.\n\n{}", self.help));
+        }
+        Ok(self.positional.remove(0))
+    }
+
+    fn path(&mut self, what: &str) -> Result<PathBuf, String> {
+        self.next(what).map(PathBuf::from)
+    }
+
+    fn word(&mut self, what: &str) -> Result<String, String> {
+        let word = self.next(what)?;
+        text(what, word)
+    }
+
+    fn logging(&mut self) -> Result<Logging, String> {
+        let level = match self.value("log")?.as_deref() {
+            None => None,
+            Some(word) => Some(word.parse().map_err(|_| {
+                format!("--log is {word:?}.\n  Remedy: choose error, warn, info, debug or trace.")
+            })?),
+        };
+        let json = match self.value("log-format")?.as_deref() {
+            None => None,
+            Some("json") => Some(true),
+            Some("human") => Some(false),
+            Some(word) => {
+                return Err(format!("--log-format is {word:?}.\n  Remedy: choose human or json."));
+            }
+        };
+        Ok(Logging { level, json })
+    }
+
+    fn command(&mut self) -> Result<Command, String> {
+        if self.flag("version") {
+            return Ok(Command::Version);
+        }
+        let help = self.flag("help");
+        if self.positional.is_empty() {
+            return if help { Ok(Command::Help(help::TOP)) } else { Err(help::TOP.to_owned()) };
+        }
+        let word = self.word("the command")?;
+        let (text, known) = help::of(&word);
+        self.help = text;
+        if help || word == "help" {
+            self.positional.clear();
+            return Ok(Command::Help(text));
+        }
+        if !known {
+            let hint = crate::config::nearest(&word, help::COMMANDS)
+                .map_or_else(String::new, |name| format!(" (did you mean {name}?)"));
+            return Err(format!("{word:?} is not a command{hint}.\n  {}", help::SEE));
+        }
+        match word.as_str() {
+            "run" => Ok(Command::Run { config: self.path("CONFIG")? }),
+            "check" => {
+                let drivers = !self.flag("no-drivers");
+                Ok(Command::Check { config: self.path("CONFIG")?, drivers })
+            }
+            "status" => {
+                let json = self.flag("json");
+                Ok(Command::Status { config: self.path("CONFIG")?, json })
+            }
+            "drivers" => self.drivers().map(Command::Drivers),
+            "buffer" => self.buffer(),
+            "sub" => self.sub().map(Command::Sub),
+            "driver-host" => Ok(Command::DriverHost),
+            _ => Ok(Command::Version),
+        }
+    }
+
+    fn drivers(&mut self) -> Result<Drivers, String> {
+        let action = match self.word("what to do with drivers")?.as_str() {
+            "list" => DriversAction::List,
+            "probe" => DriversAction::Probe,
+            "read" => DriversAction::Read,
+            "watch" => DriversAction::Watch,
+            "write" => DriversAction::Write,
+            other => return Err(format!("drivers {other:?} is unknown.\n\n{}", self.help)),
+        };
+        let driver = if action == DriversAction::List {
+            String::new()
+        } else {
+            self.word("DRIVER")?
+        };
+        let write = if action == DriversAction::Write {
+            Some((self.word("CHANNEL")?, self.word("VALUE")?))
+        } else {
+            None
+        };
+        let mut options = Vec::new();
+        for entry in self.texts("option")? {
+            let Some((key, value)) = entry.split_once('=') else {
+                return Err(format!("-o {entry:?} has no `=`.\n  Remedy: write -o key=value."));
+            };
+            options.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Drivers {
+            action,
+            driver,
+            dir: self.value("dir")?.map(PathBuf::from),
+            options,
+            devices: self.values("device").into_iter().map(PathBuf::from).collect(),
+            read: self.values("read-path").into_iter().map(PathBuf::from).collect(),
+            network: self.texts("network")?,
+            interval_ms: self.number("interval-ms")?.unwrap_or(1000),
+            seconds: self.number("seconds")?,
+            write,
+        })
+    }
+
+    fn buffer(&mut self) -> Result<Command, String> {
+        let action = match self.word("what to do with the buffer")?.as_str() {
+            "inspect" => BufferAction::Inspect,
+            "verify" => BufferAction::Verify,
+            "export" => BufferAction::Export,
+            other => return Err(format!("buffer {other:?} is unknown.\n\n{}", self.help)),
+        };
+        Ok(Command::Buffer { action, dir: self.path("DIR")? })
+    }
+
+    fn sub(&mut self) -> Result<Sub, String> {
+        Ok(Sub {
+            sink: self.value("sink")?,
+            filter: self.value("filter")?,
+            json: self.flag("json"),
+            seconds: self.number("seconds")?,
+            config: self.path("CONFIG")?,
+        })
+    }
+
+    fn finish(self) -> Result<(), String> {
+        if let Some((flag, _)) = self.flags.first() {
+            return Err(format!("--{flag} does not belong to this command.\n\n{}", self.help));
+        }
+        if let Some(word) = self.positional.first() {
+            return Err(format!("{word:?} is one word too many.\n\n{}", self.help));
+        }
+        Ok(())
+    }
+}
+
+fn text(name: &str, value: OsString) -> Result<String, String> {
+    value
+        .into_string()
+        .map_err(|value| format!("{name} {value:?} is not UTF-8.\n  Remedy: write it in UTF-8."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<(Command, Logging), String> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn flags_may_stand_anywhere() {
+        let (command, logging) = parse_line("--log debug run --log-format json a.toml").unwrap();
+        assert!(matches!(command, Command::Run { config } if config.as_os_str() == "a.toml"));
+        assert_eq!(logging, Logging { level: Some(tracing::Level::DEBUG), json: Some(true) });
+    }
+
+    #[test]
+    fn drivers_take_options_and_grants() {
+        let line = "drivers read sim -o rate_hz=5 --option waves=name=a,shape=sine --device /dev/x";
+        let Command::Drivers(drivers) = parse_line(line).unwrap().0 else { panic!("not drivers") };
+        assert_eq!(drivers.action, DriversAction::Read);
+        assert_eq!(drivers.options[1], ("waves".into(), "name=a,shape=sine".into()));
+        assert_eq!(drivers.devices, [PathBuf::from("/dev/x")]);
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        for (line, part) in [
+            ("", "Usage"),
+            ("rum x", "did you mean run?"),
+            ("run", "CONFIG is missing"),
+            ("run a b", "one word too many"),
+            ("run a --json", "--json does not belong"),
+            ("run a --log loud", "choose error"),
+            ("drivers dance", "unknown"),
+            ("drivers read sim -o x", "key=value"),
+            ("sub a --seconds x", "whole number"),
+            ("sub a --sink x --sink y", "2 times"),
+            ("buffer inspect", "DIR is missing"),
+            ("run -x", "-x"),
+        ] {
+            let error = parse_line(line).unwrap_err();
+            assert!(error.contains(part), "{line:?} gave {error:?}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Exit codes, from sysexits(3) where it has one. `dunlin --help` and docs/cli.md list them.
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Ok,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage,
+    /// Stored data is damaged (`EX_DATAERR`): `dunlin buffer verify` found something.
+    Data,
+    /// A driver or a broker that the command needs is not there (`EX_UNAVAILABLE`).
+    Unavailable,
+    /// A task of the agent failed where none should (`EX_SOFTWARE`).
+    Internal,
+    /// The state directory cannot be used (`EX_CANTCREAT`).
+    State,
+    /// The agent was told to stop and could not drain within its bound (`EX_TEMPFAIL`). What it acknowledged is
+    /// stored and will be sent at the next start.
+    Drain,
+    /// The configuration is wrong (`EX_CONFIG`). A service should not be restarted for it.
+    Config,
+}
+
+impl Exit {
+    /// The code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Ok => 0,
+            Exit::Usage => 64,
+            Exit::Data => 65,
+            Exit::Unavailable => 69,
+            Exit::Internal => 70,
+            Exit::State => 73,
+            Exit::Drain => 75,
+            Exit::Config => 78,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Sinks: where records go. One file or folder a kind.
+
+pub mod uplink;

@@ -1,0 +1,206 @@
+//! The keys of a `type = "uplink"` sink.
+
+use crate::buffer::{Commit, Options, Policy};
+use crate::config::Section;
+use crate::payload::Encoding;
+use crate::uplink::{self, Endpoint, Scheme, TlsFiles};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Topic where none is configured.
+const TOPIC: &str = "dunlin/{agent}/{stream}";
+
+/// An uplink sink as configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the sink.
+    pub name: String,
+    /// Session and transports.
+    pub uplink: uplink::Settings,
+    /// Topic with placeholders.
+    pub topic: String,
+    /// Payload encoding.
+    pub encoding: Encoding,
+    /// Most records in one message.
+    pub records_per_message_max: usize,
+    /// The store.
+    pub buffer: Buffer,
+}
+
+/// The store of a sink as configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer {
+    /// Bound of the store on disk, in bytes.
+    pub size_max_bytes: u64,
+    /// Size of a segment, in bytes.
+    pub segment_bytes: u64,
+    /// When it is full.
+    pub policy: Policy,
+    /// Group commit.
+    pub commit: Commit,
+    /// Free space that is left to others, in bytes.
+    pub free_bytes_min: u64,
+}
+
+impl Buffer {
+    /// Options of a store; the gap messages are the sink's to add.
+    pub fn options(self) -> Options {
+        Options {
+            size_max_bytes: self.size_max_bytes,
+            segment_bytes: self.segment_bytes,
+            policy: self.policy,
+            commit: self.commit,
+            free_bytes_min: self.free_bytes_min,
+            ..Options::default()
+        }
+    }
+
+    fn configure(sink: &mut Section<'_>) -> Buffer {
+        const MIB: u64 = 1 << 20;
+        let mut section = sink.section("buffer");
+        let section = section.as_mut();
+        let Some(section) = section else {
+            return Buffer {
+                size_max_bytes: 256 * MIB,
+                segment_bytes: 4 * MIB,
+                policy: Policy::DropOldest,
+                commit: Commit::default(),
+                free_bytes_min: 64 * MIB,
+            };
+        };
+        let segment_mb = section.integer("segment_mb", 1..=256, 4);
+        let size_mb = section.integer("size_mb", 8..=1 << 20, 256);
+        if size_mb < 8 * segment_mb {
+            section.problem(
+                "size_mb",
+                format_args!("is {size_mb}, less than eight segments of {segment_mb} MiB"),
+                "make it larger, or segment_mb smaller",
+            );
+        }
+        let policies = [("drop_oldest", Policy::DropOldest), ("block", Policy::Block)];
+        let commit = Commit::default();
+        let as_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Buffer {
+            size_max_bytes: size_mb * MIB,
+            segment_bytes: segment_mb * MIB,
+            policy: section.choice("policy", &policies, Policy::DropOldest),
+            commit: Commit {
+                records_max: as_usize(section.integer(
+                    "commit_messages_max",
+                    1..=65_536,
+                    commit.records_max as u64,
+                )),
+                bytes_max: as_usize(
+                    1024 * section.integer("commit_kb_max", 4..=65_536, commit.bytes_max as u64 / 1024),
+                ),
+                latency_ms_max: section.integer("commit_ms_max", 0..=10_000, commit.latency_ms_max),
+            },
+            free_bytes_min: MIB * section.integer("leave_free_mb", 0..=1 << 20, 64),
+        }
+    }
+}
+
+/// A whole number that fits 16 bits.
+fn bounded_u16(section: &mut Section<'_>, key: &'static str, min: u16, default: u16) -> u16 {
+    let number = section.integer(key, u64::from(min)..=u64::from(u16::MAX), u64::from(default));
+    u16::try_from(number).unwrap_or(default)
+}
+
+impl Settings {
+    /// Reads the table of a sink. `None` where a key that it cannot do without is wrong; all problems are reported.
+    pub fn configure(name: &str, section: &mut Section<'_>, agent: &str) -> Option<Settings> {
+        let endpoint = endpoint(section);
+        let tls = tls(section, endpoint.as_ref());
+        let client_id = section.text("client_id").unwrap_or_else(|| agent.to_owned());
+        let topic = topic(section);
+        let encoding = section.choice(
+            "payload",
+            &[("json", Encoding::Json), ("cbor", Encoding::Cbor)],
+            Encoding::Json,
+        );
+        let records = section.integer("records_per_message_max", 1..=4096, 256);
+        let mut uplink = uplink::Settings::new(Vec::new(), client_id);
+        uplink.tls = tls;
+        uplink.keep_alive_s = bounded_u16(section, "keep_alive_s", 5, uplink.keep_alive_s);
+        uplink.inflight_max = bounded_u16(section, "inflight_max", 1, uplink.inflight_max);
+        let expiry =
+            section.integer("session_expiry_s", 0..=u64::from(u32::MAX), uplink.session_expiry_s.into());
+        uplink.session_expiry_s = u32::try_from(expiry).unwrap_or(u32::MAX);
+        let mut wait = |key, default: Duration| {
+            let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+            Duration::from_millis(section.integer(key, 10..=3_600_000, default_ms))
+        };
+        uplink.connect_timeout = wait("connect_timeout_ms", uplink.connect_timeout);
+        uplink.ack_timeout = wait("ack_timeout_ms", uplink.ack_timeout);
+        uplink.backoff.base = wait("backoff_base_ms", uplink.backoff.base);
+        uplink.backoff.max = wait("backoff_max_ms", uplink.backoff.max);
+        uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
+        let buffer = Buffer::configure(section);
+        uplink.endpoints.push(endpoint?);
+        if let Err(error) = uplink.check() {
+            section.problem("", error, "change this sink accordingly");
+            return None;
+        }
+        if let Some(files) = &uplink.tls
+            && let Err(error) =
+                dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
+        {
+            section.problem("ca_file", error, "correct the path, the file or its permissions (key_file: chmod 600)");
+            return None;
+        }
+        Some(Settings {
+            name: name.to_owned(),
+            uplink,
+            topic,
+            encoding,
+            records_per_message_max: usize::try_from(records).unwrap_or(1),
+            buffer,
+        })
+    }
+}
+
+fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
+    let remedy = "write mqtts://HOST[:PORT], or mqtt://127.0.0.1[:PORT] for a broker on this machine";
+    let text = section.required_text("endpoint", remedy)?;
+    text.parse()
+        .map_err(|error: uplink::EndpointError| section.problem("endpoint", error, remedy))
+        .ok()
+}
+
+/// The three files go together: with TLS all must be there, without it none.
+fn tls(section: &mut Section<'_>, endpoint: Option<&Endpoint>) -> Option<TlsFiles> {
+    const KEYS: [(&str, &str); 3] = [
+        ("ca_file", "name the PEM file of the authority that signed the broker's certificate"),
+        ("cert_file", "name the PEM file of this agent's certificate"),
+        ("key_file", "name the PEM file of this agent's private key"),
+    ];
+    let secure = endpoint.is_some_and(|endpoint| endpoint.scheme() == Scheme::Tls);
+    let given = KEYS.iter().any(|(key, _)| section.has(key));
+    if !secure && !given {
+        return None;
+    }
+    let [ca_file, cert_file, key_file] =
+        KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
+    Some(TlsFiles { ca_file: ca_file?, cert_file: cert_file?, key_file: key_file? })
+}
+
+fn topic(section: &mut Section<'_>) -> String {
+    let Some(topic) = section.text("topic") else { return TOPIC.to_owned() };
+    let plain = topic.replace("{agent}", "").replace("{stream}", "");
+    if plain.contains(['#', '+', '\0']) {
+        section.problem(
+            "topic",
+            format_args!("is {topic:?}, which has one of # + NUL: those are for filters"),
+            "leave them out",
+        );
+    } else if plain.contains(['{', '}']) || !topic.contains("{stream}") {
+        section.problem(
+            "topic",
+            format_args!("is {topic:?}"),
+            "use the placeholders {agent} and {stream}; {stream} must be there, so that streams have topics of their own",
+        );
+    } else if topic.len() > 1024 {
+        section.problem("topic", "is longer than 1024 bytes", "shorten it");
+    }
+    topic
+}

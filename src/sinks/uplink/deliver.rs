@@ -1,0 +1,298 @@
+//! From the buffer to the broker: stored messages go out in order, and are released when the broker has them.
+
+use super::gaps::GapStream;
+use super::ledger::{self, Ledger};
+use super::message;
+use super::quarantine::Quarantine;
+use crate::buffer::{self, Chunk, Frame, Reader, Store};
+use crate::record::Class;
+use crate::stats::SinkStats;
+use crate::uplink::{Event, Events, Uplink, UplinkError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Messages read from the buffer at once.
+const CHUNK_FRAMES_MAX: usize = 256;
+/// Bytes read from the buffer at once.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Topics remembered, so that each message shares its text.
+const TOPICS_MAX: usize = 1024;
+/// While draining: how long a lost connection is waited for. What is stored is sent at the next start.
+const DRAIN_OFFLINE: Duration = Duration::from_secs(1);
+/// While draining: how often it is looked whether all is done.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+/// At the very end: how long the uplink may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What can end the delivery. A broker that is away cannot.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The buffer cannot be read.
+    #[error("cannot deliver from the buffer")]
+    Buffer(#[from] buffer::Error),
+    /// The uplink ended by itself.
+    #[error("the uplink ended by itself")]
+    Uplink(#[from] UplinkError),
+}
+
+/// What a delivery works with.
+pub struct Parts {
+    /// Where messages come from.
+    pub store: Arc<Store>,
+    /// Where messages go.
+    pub uplink: Uplink,
+    /// What becomes of them.
+    pub events: Events,
+    /// Counters.
+    pub stats: Arc<SinkStats>,
+    /// Tells consumers of damage.
+    pub gaps: Arc<GapStream>,
+    /// Takes what the broker refuses for ever.
+    pub quarantine: Arc<Quarantine>,
+    /// Longest delivery once nothing more is stored.
+    pub drain: Duration,
+}
+
+/// Moves messages from a store to a broker.
+pub struct Delivery {
+    parts: Parts,
+    /// By class.
+    ledgers: [Ledger; 3],
+    /// By class: chunks that were read ahead, one at most.
+    chunks: [mpsc::Receiver<Result<Chunk, buffer::Error>>; 3],
+    /// Frames of the chunk that goes out now.
+    outgoing: VecDeque<Frame>,
+    outgoing_class: Class,
+    topics: HashSet<Arc<str>>,
+    connected: bool,
+    connection_changed: Instant,
+}
+
+enum Step {
+    Event(Option<Event>),
+    Room,
+    Chunk(Class, Result<Chunk, buffer::Error>),
+    Stored,
+    Tick,
+}
+
+impl Delivery {
+    /// A delivery that has not begun. Starts reading ahead on the current runtime.
+    pub fn new(parts: Parts) -> Delivery {
+        let chunks = Class::ALL.map(|class| read_ahead(parts.store.reader(class)));
+        Delivery {
+            parts,
+            ledgers: Default::default(),
+            chunks,
+            outgoing: VecDeque::new(),
+            outgoing_class: Class::Normal,
+            topics: HashSet::new(),
+            connected: false,
+            connection_changed: Instant::now(),
+        }
+    }
+
+    /// Delivers. Once `stored` says that nothing more will be stored, ends when everything is delivered, or the bound is
+    /// reached, or the broker is away.
+    pub async fn run(mut self, mut stored: oneshot::Receiver<()>) -> Result<(), DeliverError> {
+        let mut deadline = None;
+        loop {
+            match self.step(&mut stored, deadline.is_some()).await? {
+                Step::Event(Some(event)) => self.take(event).await,
+                Step::Event(None) => return Err(UplinkError::Ended.into()),
+                Step::Room => {}
+                Step::Chunk(class, chunk) => self.begin(class, chunk?),
+                Step::Stored => deadline = Some(Instant::now() + self.parts.drain),
+                Step::Tick => {}
+            }
+            if deadline.is_some_and(|deadline| self.is_drained(deadline)) {
+                break;
+            }
+        }
+        let Parts { uplink, mut events, .. } = self.parts;
+        // The events of the goodbye tell nothing new, but they must be taken for it to go on.
+        let goodbye = uplink.drain(GOODBYE);
+        let watch = async { while events.recv().await.is_some() {} };
+        tokio::join!(goodbye, watch);
+        Ok(())
+    }
+
+    /// Waits for the next thing to do. What came in goes before what goes out, higher classes before lower ones.
+    async fn step(
+        &mut self,
+        stored: &mut oneshot::Receiver<()>,
+        draining: bool,
+    ) -> Result<Step, UplinkError> {
+        let [bulk, normal, critical] = &mut self.chunks;
+        let idle = self.outgoing.is_empty();
+        tokio::select! {
+            biased;
+            event = self.parts.events.recv() => Ok(Step::Event(event)),
+            permit = self.parts.uplink.reserve(), if !idle => {
+                let permit = permit?;
+                if let Some(frame) = self.outgoing.pop_front() {
+                    let class = self.outgoing_class;
+                    let read = message::read(&frame.payload);
+                    let stored = frame.payload.clone();
+                    match read {
+                        Ok(message) => {
+                            let payload = frame.payload.slice_ref(message.payload);
+                            let topic = shared(&mut self.topics, message.topic);
+                            let ledger = &mut self.ledgers[class as usize];
+                            ledger.sent(frame.position, u64::from(message.records), stored);
+                            permit.publish(ledger::token(class, frame.position), topic, payload);
+                        }
+                        Err(error) => {
+                            // The checksum held, so it was stored like this: by another version.
+                            tracing::error!(position = frame.position, "set aside: {error}");
+                            drop(permit);
+                            self.set_aside(class, frame.position, stored, &error.to_string()).await;
+                        }
+                    }
+                }
+                Ok(Step::Room)
+            }
+            Some(chunk) = critical.recv(), if idle => Ok(Step::Chunk(Class::Critical, chunk)),
+            Some(chunk) = normal.recv(), if idle => Ok(Step::Chunk(Class::Normal, chunk)),
+            Some(chunk) = bulk.recv(), if idle => Ok(Step::Chunk(Class::Bulk, chunk)),
+            _ = stored, if !draining => Ok(Step::Stored),
+            () = tokio::time::sleep(DRAIN_TICK), if draining => Ok(Step::Tick),
+        }
+    }
+
+    fn begin(&mut self, class: Class, chunk: Chunk) {
+        for lost in &chunk.lost {
+            let gap = self.parts.gaps.damaged(class, lost);
+            let store = Arc::clone(&self.parts.store);
+            // Not awaited: under the policy `block` there may be no room before this very delivery makes some.
+            tokio::spawn(async move {
+                if let Err(refused) = store.append(class, vec![gap]).await {
+                    tracing::error!("cannot store the gap record of damaged messages: {}", refused.source);
+                }
+            });
+        }
+        if let (Some(last), true) = (chunk.last(), chunk.frames.is_empty()) {
+            self.ledgers[class as usize].skipped_to(last);
+            self.release(class);
+        }
+        self.outgoing = chunk.frames.into();
+        self.outgoing_class = class;
+    }
+
+    async fn take(&mut self, event: Event) {
+        let stats = &self.parts.stats;
+        match event {
+            Event::Acked { first, last } => {
+                let (class, first) = ledger::of_token(first);
+                let (_, last) = ledger::of_token(last);
+                let (messages, records) = self.ledgers[class as usize].settled(first, last);
+                stats.messages.add(messages);
+                stats.uplinked.add(records);
+                self.release(class);
+            }
+            Event::Rejected { token, reason, detail } => {
+                let (class, position) = ledger::of_token(token);
+                let reason = format!("{reason} {detail}");
+                if let Some(stored) = self.ledgers[class as usize].stored(position) {
+                    self.set_aside(class, position, stored, reason.trim_end()).await;
+                }
+            }
+            Event::Connected { endpoint, session_present, .. } => {
+                stats.connects.add(1);
+                stats.state.set(format!("connected to {endpoint}"));
+                tracing::info!(%endpoint, session_present, "uplink connected");
+                self.connection(true);
+            }
+            Event::Disconnected { endpoint, reason, retry_in } => {
+                let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                stats.state.set(format!("not connected to {endpoint}: {reason}"));
+                tracing::warn!(%endpoint, retry_ms, "uplink not connected: {reason}");
+                self.connection(false);
+            }
+            Event::Deferred { reason, retry_in, .. } => {
+                let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                stats.state.set(format!("the broker refuses messages for now: {reason}"));
+                tracing::warn!(retry_ms, "the broker refuses messages for now: {reason}");
+            }
+            Event::Subscribed { .. } | Event::Message(_) => {}
+        }
+    }
+
+    fn connection(&mut self, connected: bool) {
+        if self.connected != connected {
+            self.connected = connected;
+            self.connection_changed = Instant::now();
+        }
+    }
+
+    /// Keeps a message that will never be delivered, durably, and lets the rest go on.
+    async fn set_aside(&mut self, class: Class, position: u64, stored: bytes::Bytes, reason: &str) {
+        let records = message::read(&stored).map_or(1, |message| u64::from(message.records));
+        let quarantine = Arc::clone(&self.parts.quarantine);
+        let words = reason.to_owned();
+        let kept = tokio::task::spawn_blocking(move || match message::read(&stored) {
+            Ok(message) => quarantine.keep(&words, message.topic, message.payload),
+            Err(_) => quarantine.keep(&words, "", &stored),
+        })
+        .await;
+        match kept {
+            Ok(Ok(true)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; it is in the quarantine"),
+            Ok(Ok(false)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; the quarantine is full, it is dropped"),
+            Ok(Err(error)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; it is dropped, the quarantine cannot be written: {error}"),
+            Err(error) => tracing::error!(records, "the quarantine failed: {error}"),
+        }
+        self.parts.stats.rejected.add(records);
+        let ledger = &mut self.ledgers[class as usize];
+        ledger.settled(position, position);
+        ledger.skipped_to(position);
+        self.release(class);
+    }
+
+    fn release(&mut self, class: Class) {
+        if let Some(position) = self.ledgers[class as usize].release() {
+            self.parts.store.release(class, position);
+        }
+    }
+
+    /// Whether a drain ends now.
+    fn is_drained(&self, deadline: Instant) -> bool {
+        let now = Instant::now();
+        let offline = !self.connected && now - self.connection_changed >= DRAIN_OFFLINE;
+        if offline || now >= deadline {
+            return true;
+        }
+        let nothing_under_way = self.outgoing.is_empty() && self.ledgers.iter().all(Ledger::is_empty);
+        nothing_under_way && Class::ALL.iter().all(|class| self.parts.store.pending(*class).is_empty())
+    }
+}
+
+/// Reads one chunk ahead, so that reading and sending go on side by side. Ends with its receiver.
+fn read_ahead(mut reader: Reader) -> mpsc::Receiver<Result<Chunk, buffer::Error>> {
+    let (chunks, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let chunk = reader.next(CHUNK_FRAMES_MAX, CHUNK_BYTES_MAX).await;
+            let ended = chunk.is_err();
+            if chunks.send(chunk).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The one shared text of a topic.
+fn shared(topics: &mut HashSet<Arc<str>>, topic: &str) -> Arc<str> {
+    if let Some(known) = topics.get(topic) {
+        return Arc::clone(known);
+    }
+    if topics.len() == TOPICS_MAX {
+        topics.clear();
+    }
+    let topic: Arc<str> = topic.into();
+    topics.insert(Arc::clone(&topic));
+    topic
+}

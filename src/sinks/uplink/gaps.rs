@@ -1,0 +1,115 @@
+//! What the buffer lost, told to consumers: gap records on a stream of the sink's own.
+
+use super::message::{self, Message};
+use super::stage::Form;
+use crate::buffer::Dropped;
+use crate::clock::{self, BootId};
+use crate::record::{Body, Cause, Class, Gap, Record};
+use crate::stats::SinkStats;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// The stream of a sink's own gap records. No source can have it, because names of sources hold no dot.
+pub const GAP_STREAM: &str = "dunlin.buffer";
+
+/// Streams named in one gap message; the records of any more are summed up in one gap record.
+const STREAMS_MAX: usize = 200;
+
+/// Makes gap messages and numbers them.
+#[derive(Debug)]
+pub struct GapStream {
+    form: Form,
+    topic: String,
+    next_seq: AtomicU64,
+    stats: Arc<SinkStats>,
+}
+
+/// What is missing of one stream.
+struct Missing {
+    records: u64,
+    seqs: Range<u64>,
+}
+
+impl GapStream {
+    /// The gap stream of a sink.
+    pub fn new(form: Form, stats: Arc<SinkStats>) -> GapStream {
+        let topic = form.topic_of(GAP_STREAM);
+        GapStream { form, topic, next_seq: AtomicU64::new(0), stats }
+    }
+
+    /// The message that stands for what the policy drops. Counts its records as dropped.
+    pub fn dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
+        let mut missing: BTreeMap<(BootId, String), Missing> = BTreeMap::new();
+        let mut unread = dropped.positions.end - dropped.positions.start;
+        for (_, frame) in dropped.frames {
+            let Ok(message) = message::read(frame) else { continue };
+            unread -= 1;
+            if message.stream != GAP_STREAM {
+                count(&mut missing, &message);
+            }
+        }
+        let total: u64 = missing.values().map(|missing| missing.records).sum();
+        self.stats.dropped.add(total);
+        let now = clock::monotonic_ns();
+        let mut records: Vec<Record> = Vec::new();
+        let mut beyond = 0;
+        for ((boot, stream), missing) in missing {
+            if records.len() == STREAMS_MAX {
+                beyond += missing.records;
+                continue;
+            }
+            let Range { start, end } = missing.seqs;
+            let detail = format!("boot {boot} stream {stream} seq {start} to {}", end - 1);
+            records.push(gap(now, Cause::BufferFull, Some(missing.records), detail));
+        }
+        if beyond > 0 {
+            let detail = "further streams".to_owned();
+            records.push(gap(now, Cause::BufferFull, Some(beyond), detail));
+        }
+        if unread > 0 || records.is_empty() {
+            let detail = format!("class {}: {unread} messages that could not be read", dropped.class.name());
+            records.push(gap(now, Cause::BufferFull, None, detail));
+        }
+        tracing::warn!(class = dropped.class.name(), records = total, "the buffer is full: dropped the oldest");
+        self.message(&records)
+    }
+
+    /// The message that stands for positions found damaged.
+    pub fn damaged(&self, class: Class, positions: &Range<u64>) -> Vec<u8> {
+        let messages = positions.end - positions.start;
+        let detail = format!(
+            "class {}: {messages} stored messages damaged, positions {} to {}",
+            class.name(),
+            positions.start,
+            positions.end - 1
+        );
+        tracing::error!(class = class.name(), messages, "stored messages are damaged; the rest goes on");
+        self.message(&[gap(clock::monotonic_ns(), Cause::Corruption, None, detail)])
+    }
+
+    fn message(&self, records: &[Record]) -> Vec<u8> {
+        let seq = self.next_seq.fetch_add(records.len() as u64, Ordering::Relaxed);
+        let mut out = Vec::new();
+        self.form.write(GAP_STREAM, &self.topic, seq, records, &mut out);
+        out
+    }
+}
+
+fn count(missing: &mut BTreeMap<(BootId, String), Missing>, message: &Message<'_>) {
+    let end = message.seq + u64::from(message.records);
+    let key = (message.boot, message.stream.to_owned());
+    let entry =
+        missing.entry(key).or_insert_with(|| Missing { records: 0, seqs: message.seq..end });
+    entry.records += u64::from(message.records);
+    entry.seqs = entry.seqs.start.min(message.seq)..entry.seqs.end.max(end);
+}
+
+fn gap(now_ns: u64, cause: Cause, lost: Option<u64>, detail: String) -> Record {
+    Record {
+        monotonic_ns: now_ns,
+        wall_ns: clock::wall_ns(),
+        body: Body::Gap(Gap { from_ns: now_ns, to_ns: now_ns, cause, lost, detail }),
+    }
+}

@@ -1,0 +1,130 @@
+//! Which stored messages are under way, and how far each log may be released.
+
+use crate::record::Class;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Position bits of a token; the class is above them. A log of 2^62 messages does not happen.
+const CLASS_SHIFT: u32 = 62;
+
+/// The number by which the uplink knows a message: class and position in one.
+pub fn token(class: Class, position: u64) -> u64 {
+    (class as u64) << CLASS_SHIFT | position
+}
+
+/// Class and position of a token.
+pub fn of_token(token: u64) -> (Class, u64) {
+    let class = match token >> CLASS_SHIFT {
+        0 => Class::Bulk,
+        1 => Class::Normal,
+        _ => Class::Critical,
+    };
+    (class, token & ((1 << CLASS_SHIFT) - 1))
+}
+
+/// One message, or a stretch that will never be one.
+#[derive(Debug)]
+struct Entry {
+    /// Last position that it stands for.
+    position: u64,
+    records: u64,
+    done: bool,
+    /// The stored message, for the quarantine if the broker refuses it; shares memory with its neighbours.
+    stored: Bytes,
+}
+
+/// Messages of one log that were read and not yet released, in order.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: VecDeque<Entry>,
+}
+
+impl Ledger {
+    /// A message goes out.
+    pub fn sent(&mut self, position: u64, records: u64, stored: Bytes) {
+        self.entries.push_back(Entry { position, records, done: false, stored });
+    }
+
+    /// The message at `position`, if it is under way.
+    pub fn stored(&self, position: u64) -> Option<Bytes> {
+        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        let entry = &self.entries[at];
+        (!entry.done).then(|| entry.stored.clone())
+    }
+
+    /// Everything up to `position` that was not a message (damaged, or dropped) needs no delivery.
+    pub fn skipped_to(&mut self, position: u64) {
+        if self.entries.back().is_none_or(|last| last.position < position) {
+            self.entries.push_back(Entry {
+                position,
+                records: 0,
+                done: true,
+                stored: Bytes::new(),
+            });
+        }
+    }
+
+    /// The messages from `first` to `last` need no more delivery. Returns how many messages and records that newly
+    /// settles.
+    pub fn settled(&mut self, first: u64, last: u64) -> (u64, u64) {
+        let start = self.entries.partition_point(|entry| entry.position < first);
+        let (mut messages, mut records) = (0, 0);
+        for entry in self.entries.range_mut(start..) {
+            if entry.position > last {
+                break;
+            }
+            if !entry.done {
+                entry.done = true;
+                messages += 1;
+                records += entry.records;
+            }
+        }
+        (messages, records)
+    }
+
+    /// Takes out the settled front; the position up to which the log may be released, if it moved.
+    pub fn release(&mut self) -> Option<u64> {
+        let mut released = None;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.done) {
+            released = Some(entry.position);
+        }
+        released
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_carry_class_and_position() {
+        for class in Class::ALL {
+            assert_eq!(of_token(token(class, 12_345)), (class, 12_345));
+        }
+    }
+
+    #[test]
+    fn releases_only_a_settled_front() {
+        let mut ledger = Ledger::default();
+        for position in 0..4 {
+            ledger.sent(position, 10, Bytes::new());
+        }
+        ledger.skipped_to(6);
+        ledger.sent(7, 1, Bytes::new());
+        assert_eq!(ledger.settled(1, 2), (2, 20));
+        assert_eq!(ledger.release(), None);
+        assert_eq!(ledger.settled(0, 0), (1, 10));
+        assert_eq!(ledger.release(), Some(2));
+        assert_eq!(ledger.settled(0, 3), (1, 10), "a repeated ack counts once");
+        assert_eq!(ledger.release(), Some(6));
+        assert!(!ledger.is_empty());
+        assert_eq!(ledger.settled(7, 7), (1, 1));
+        assert_eq!(ledger.release(), Some(7));
+        assert!(ledger.is_empty());
+    }
+}

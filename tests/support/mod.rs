@@ -1,0 +1,45 @@
+//! What the tests that drive the real binary share: a real broker, a real subscriber, the agent as a process.
+#![allow(dead_code, reason = "each test binary compiles this module and uses a part of it")]
+
+mod agent;
+mod broker;
+mod received;
+
+pub use agent::{Agent, Ended, dunlin, dunlin_with, kill};
+pub use broker::{Broker, Subscriber, free_port};
+pub use received::{Id, Received};
+
+use std::time::{Duration, Instant};
+
+/// Waits until `ready` says so; panics with `what` after `limit`.
+pub fn wait_for(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A small xorshift generator: tests that draw print their seed, so that a failure can be run again.
+pub struct Random(u64);
+
+impl Random {
+    /// A generator; prints its seed, taken from `DUNLIN_TEST_SEED` where that is set.
+    pub fn new() -> Random {
+        let seed = std::env::var("DUNLIN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::try_from(now.as_nanos() & 0xFFFF_FFFF).unwrap() | 1
+        });
+        println!("DUNLIN_TEST_SEED={seed}");
+        Random(seed)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
