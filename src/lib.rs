@@ -5,5 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod pipeline;
 pub mod record;
+pub mod sinks;
 pub mod stats;
 pub mod transforms;
