@@ -1,3 +1,109 @@
 //! Sinks: where records go. One file or folder a kind.
 
 pub mod uplink;
+//! Sinks: one file each. A new one is its file, its `mod` line, and its line in `sinks!`.
+
+mod console;
+mod file;
+mod line;
+mod time;
+
+use crate::clock::BootId;
+use crate::config::{Section, nearest};
+use crate::pipeline::{self, Bodies, Inlet, Node, Role};
+use std::path::PathBuf;
+
+/// Why a sink cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// A file could not be opened or repaired.
+    #[error("cannot open {path:?} for the records of sink {sink:?}", path = path.display().to_string())]
+    Open {
+        /// Name of the sink.
+        sink: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the thread of sink {sink:?}")]
+    Thread {
+        /// Name of the sink.
+        sink: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+macro_rules! sinks {
+    ($($variant:ident = $kind:literal => $path:path;)*) => {
+        /// A configured sink that was not opened yet.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "each variant is documented at its type")]
+        #[expect(private_interfaces, reason = "made by `configure` only")]
+        pub enum Sink {
+            $($variant($path),)*
+        }
+
+        /// The types that a configuration may name.
+        pub const TYPES: &[&str] = &[$($kind),*];
+
+        fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<Option<Sink>> {
+            match kind {
+                $($kind => Some(<$path>::configure(name, section).map(Sink::$variant)),)*
+                _ => None,
+            }
+        }
+
+        impl Sink {
+            /// Opens what the sink writes to, so that what is wrong with it shows before anything runs. `boot` names
+            /// this start of the agent in what it writes.
+            pub fn open(&mut self, boot: BootId) -> Result<(), SinkError> {
+                match self {
+                    $(Sink::$variant(inner) => inner.open(boot),)*
+                }
+            }
+        }
+
+        impl pipeline::Sink for Sink {
+            type Error = SinkError;
+
+            async fn run(self, inlet: Inlet) -> Result<(), SinkError> {
+                match self {
+                    $(Sink::$variant(inner) => inner.run(inlet).await,)*
+                }
+            }
+        }
+    };
+}
+
+sinks! {
+    File = "file" => file::File;
+    Console = "console" => console::Console;
+}
+
+/// Reads one table `[sinks.NAME]`: the node, and the sink where nothing was wrong with its own keys.
+pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Sink>) {
+    let node = Node::read(name, Role::Sink, Bodies::ANY, &mut section);
+    let remedy = format!("choose one of {}", TYPES.join(", "));
+    let kind = section.required_text("type", &remedy);
+    if let Some(made) = kind
+        .as_deref()
+        .and_then(|kind| read(kind, name, &mut section))
+    {
+        return (node, made);
+    }
+    if let Some(kind) = kind {
+        let hint = nearest(&kind, TYPES.iter().copied())
+            .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
+        section.problem(
+            "type",
+            format_args!("is {kind:?}, which is unknown{hint}"),
+            remedy,
+        );
+    }
+    // Which other keys are right depends on the type: none is reported.
+    drop(section.entries());
+    (node, None)
+}

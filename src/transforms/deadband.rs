@@ -47,9 +47,9 @@ impl Deadband {
             gaps: 0,
         };
         if !section.has("absolute") && !section.has("percent") {
-            let what = "has no band";
+            let what = "is a deadband without a band";
             section.problem(
-                "",
+                "type",
                 what,
                 "give absolute, percent or both; 0 passes every change",
             );
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn problems() {
-        refuses("deadband", "", "t: has no band");
+        refuses("deadband", "", "t.type: is a deadband without a band");
         refuses("deadband", "absolute = -1", "t.absolute: is -1");
         refuses(
             "deadband",

@@ -41,9 +41,9 @@ impl Filter {
             qualities: qualities(section),
         };
         if !CONDITIONS.iter().any(|key| section.has(key)) {
-            let what = "has no condition, so it would match every record";
+            let what = "is a filter without a condition, so it would match every record";
             let remedy = format!("give one of {}", CONDITIONS.join(", "));
-            section.problem("", what, remedy);
+            section.problem("type", what, remedy);
             return None;
         }
         if let (Some(min), Some(max)) = (filter.min, filter.max)
@@ -165,7 +165,7 @@ mod tests {
         refuses(
             "filter",
             "",
-            "t: has no condition, so it would match every record",
+            "t.type: is a filter without a condition, so it would match every record",
         );
         refuses("filter", "min = 2\nmax = 1", "t.min: is 2, above max = 1");
         refuses(

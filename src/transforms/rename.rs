@@ -45,7 +45,7 @@ impl Rename {
         }
         if map.is_empty() && prefix.is_empty() {
             let remedy = "give prefix, or a table channels = { \"old\" = \"new\" }";
-            section.problem("", "has nothing to rename", remedy);
+            section.problem("type", "is a rename with nothing to rename", remedy);
             return None;
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn problems() {
-        refuses("rename", "", "t: has nothing to rename");
+        refuses("rename", "", "t.type: is a rename with nothing to rename");
         refuses(
             "rename",
             "channels = { a = 'x', b = 'x' }",

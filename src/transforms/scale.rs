@@ -55,7 +55,7 @@ impl Scale {
             }
             (None, false) => {
                 let remedy = "give factor, offset or unit; or from and to";
-                section.problem("", "has nothing to do", remedy);
+                section.problem("type", "is a scale with nothing to do", remedy);
                 return None;
             }
             (Some(_), false) => (factor.unwrap_or(1.0), offset.unwrap_or(0.0), unit),
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn problems() {
-        refuses("scale", "", "t: has nothing to do");
+        refuses("scale", "", "t.type: is a scale with nothing to do");
         refuses("scale", "factor = 0", "t.factor: is 0");
         refuses(
             "scale",
