@@ -3,7 +3,7 @@
 use super::settings::{Defaults, Settings};
 use crate::config::{self, Problem, Problems, Report, Section, nearest};
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
-use crate::sinks::{self, SinkSettings};
+use crate::sinks::{self, Sink};
 use crate::sources;
 use crate::transforms::{self, Transform};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Plan {
     /// Transforms by name.
     pub transforms: BTreeMap<String, Transform>,
     /// Sinks by name.
-    pub sinks: BTreeMap<String, SinkSettings>,
+    pub sinks: BTreeMap<String, Sink>,
     /// Line of each source's table, for problems that only its driver can see.
     pub source_lines: BTreeMap<String, usize>,
 }
@@ -78,7 +78,7 @@ fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Op
     }
     let mut made_sinks = BTreeMap::new();
     for (name, section) in root.sections("sinks") {
-        let (node, made) = sinks::configure(&name, section, &settings.name);
+        let (node, made) = sinks::configure(&name, section);
         nodes.push(node);
         made_sinks.extend(made.map(|made| (name, made)));
     }

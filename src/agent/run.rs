@@ -7,7 +7,7 @@ use crate::buffer;
 use crate::clock;
 use crate::exit::Exit;
 use crate::pipeline::{self, RunError};
-use crate::sinks::{self, Context, Sink};
+use crate::sinks::{Context, SinkError};
 use crate::sources::driver::DriverSource;
 use crate::stats::SinkStats;
 use sd_notify::NotifyState;
@@ -36,14 +36,9 @@ pub enum RunFailure {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A store.
-    #[error("sinks.{sink}: {source}.\n  Remedy: {}.", remedy(source))]
-    Store {
-        /// The sink.
-        sink: String,
-        /// Why.
-        source: buffer::Error,
-    },
+    /// A sink cannot be opened.
+    #[error("{what}.\n  Remedy: {remedy}.", what = chain(_0), remedy = remedy(_0))]
+    Sink(#[from] SinkError),
     /// The runtime directory.
     #[error(
         "cannot write the status file {path}: {source}.\n  Remedy: make agent.runtime_dir a directory that the agent's user owns, best on a tmpfs.",
@@ -59,12 +54,15 @@ pub enum RunFailure {
     #[error("cannot start: {0}")]
     Start(String),
     /// A node failed.
-    #[error("{0}{}", because(.0))]
+    #[error("{what}", what = chain(_0))]
     Node(RunError),
 }
 
-fn remedy(error: &buffer::Error) -> &'static str {
-    match error {
+fn remedy(error: &SinkError) -> &'static str {
+    let SinkError::Buffer { source, .. } = error else {
+        return "free space, or correct the path and its permissions";
+    };
+    match source {
         buffer::Error::Io { .. } => "free space, or correct the permissions of agent.state_dir",
         buffer::Error::Locked { .. } => "stop the other agent",
         buffer::Error::Version { .. } => "run the newer dunlin; nothing was changed",
@@ -72,9 +70,10 @@ fn remedy(error: &buffer::Error) -> &'static str {
     }
 }
 
-fn because(error: &RunError) -> String {
-    let mut text = String::new();
-    let mut source = std::error::Error::source(error);
+/// An error and the causes below it, each after a colon.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();
@@ -86,7 +85,7 @@ impl RunFailure {
     /// The exit code that says so.
     pub fn exit(&self) -> Exit {
         match self {
-            RunFailure::State(_) | RunFailure::Store { .. } | RunFailure::Status { .. } => Exit::State,
+            RunFailure::State(_) | RunFailure::Sink(_) | RunFailure::Status { .. } => Exit::State,
             RunFailure::Start(_) => Exit::Internal,
             RunFailure::Node(RunError::DrainBound { .. }) => Exit::Drain,
             RunFailure::Node(_) => Exit::Internal,
@@ -97,7 +96,6 @@ impl RunFailure {
 /// Everything that is open before the first record flows.
 struct Opened {
     plan: Plan,
-    sinks: BTreeMap<String, Sink>,
     status: Arc<Status>,
     // Held to the end: it is the lock that keeps other agents out.
     _state: StateDir,
@@ -115,21 +113,18 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     let nonce = dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
     let boot = state.next_boot(nonce)?;
     let agent: Arc<str> = plan.settings.name.as_str().into();
-    let context = Context {
-        agent: Arc::clone(&agent),
-        boot,
-        drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
-    };
-    let mut sinks = BTreeMap::new();
     let mut sink_stats = BTreeMap::new();
-    for (name, settings) in std::mem::take(&mut plan.sinks) {
+    for (name, sink) in &mut plan.sinks {
         let stats = Arc::new(SinkStats::default());
         stats.state.set("starting");
-        let dirs = (state.buffer(&name), state.rejected(&name));
-        let sink = sinks::open(settings, &context, Arc::clone(&stats), dirs)
-            .map_err(|source| RunFailure::Store { sink: name.clone(), source })?;
-        sinks.insert(name.clone(), sink);
-        sink_stats.insert(name, stats);
+        sink.open(&Context {
+            agent: Arc::clone(&agent),
+            boot,
+            stats: Arc::clone(&stats),
+            state_dir: state.sink(name)?,
+            drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
+        })?;
+        sink_stats.insert(name.clone(), stats);
     }
     let file = plan.settings.status_file();
     let sources =
@@ -145,7 +140,7 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     std::fs::create_dir_all(&plan.settings.runtime_dir)
         .and_then(|()| status.write())
         .map_err(|source| RunFailure::Status { path: file, source })?;
-    Ok(Opened { plan, sinks, status, _state: state })
+    Ok(Opened { plan, status, _state: state })
 }
 
 /// Signals that mean stop.
@@ -169,10 +164,10 @@ impl Stop {
 }
 
 async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
-    let Opened { plan, sinks, status, _state } = opened;
+    let Opened { plan, status, _state } = opened;
     let mut stop = Stop::listen()?;
     let mut running =
-        pipeline::start(&plan.graph, plan.transforms, sinks, plan.queue_batches);
+        pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
     for settings in plan.sources {

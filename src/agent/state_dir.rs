@@ -4,8 +4,7 @@
 //! state_dir/format      "dunlin-state 1": the version of the layout; a newer one is refused, nothing is touched
 //! state_dir/lock        held with flock while an agent runs; its pid inside
 //! state_dir/boot        number of the last start, decimal; fsynced before the start makes its first record
-//! state_dir/buffer/S/   the store of uplink sink S, see `buffer`
-//! state_dir/rejected/S  messages of sink S that the broker refused for ever
+//! state_dir/sinks/S/    what sink S keeps: an uplink its `buffer/` and the messages `rejected/` for ever
 //! ```
 
 use crate::clock::BootId;
@@ -112,20 +111,12 @@ impl StateDir {
         Ok(BootId { number, nonce })
     }
 
-    /// Where the store of an uplink sink lies.
-    pub fn buffer(&self, sink: &str) -> PathBuf {
-        buffer_dir(&self.path, sink)
+    /// Where a sink keeps its state; made where it does not exist.
+    pub fn sink(&self, name: &str) -> Result<PathBuf, StateError> {
+        let path = self.path.join("sinks").join(name);
+        fs::create_dir_all(&path).map_err(os("create directory", &path))?;
+        Ok(path)
     }
-
-    /// Where an uplink sink puts what the broker refused for ever.
-    pub fn rejected(&self, sink: &str) -> PathBuf {
-        self.path.join("rejected").join(sink)
-    }
-}
-
-/// Where the store of an uplink sink lies in a state directory.
-pub fn buffer_dir(state_dir: &Path, sink: &str) -> PathBuf {
-    state_dir.join("buffer").join(sink)
 }
 
 /// Refuses a directory that a later dunlin wrote. Changes nothing.

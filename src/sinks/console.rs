@@ -5,10 +5,9 @@
 //! wait, and the records after them are not shown, which a later line counts. When the reader has gone (a broken pipe),
 //! the rest is acknowledged unseen.
 
-use super::SinkError;
+use super::{Context, SinkError};
 use super::line::quality_name;
 use super::time::rfc3339;
-use crate::clock::BootId;
 use crate::config::Section;
 use crate::pipeline::{Batch, Inlet};
 use crate::record::{Body, Record};
@@ -42,7 +41,7 @@ impl Console {
         clippy::needless_pass_by_ref_mut,
         reason = "every node has this signature"
     )]
-    pub(super) fn open(&mut self, _boot: BootId) -> Result<(), SinkError> {
+    pub(super) fn open(&mut self, _context: &Context) -> Result<(), SinkError> {
         Ok(())
     }
 

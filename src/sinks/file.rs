@@ -8,8 +8,7 @@
 //! At the start, trailing lines that are not whole (the power went while they were written) are cut off; they were
 //! never acknowledged. Rotation keeps `keep_files` old files, `PATH.1` the youngest, and deletes the oldest.
 
-use super::{SinkError, line};
-use crate::clock::BootId;
+use super::{Context, SinkError, line};
 use crate::config::Section;
 use crate::pipeline::{Ack, Batch, Inlet};
 use std::collections::HashMap;
@@ -70,7 +69,8 @@ impl File {
         })
     }
 
-    pub(super) fn open(&mut self, boot: BootId) -> Result<(), SinkError> {
+    pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
+        let boot = context.boot;
         self.boot = boot.to_string();
         self.log.open().map_err(|source| SinkError::Open {
             sink: self.name.clone(),

@@ -1,17 +1,36 @@
-//! Sinks: where records go. One file or folder a kind.
-
-pub mod uplink;
 //! Sinks: one file each. A new one is its file, its `mod` line, and its line in `sinks!`.
 
 mod console;
 mod file;
 mod line;
 mod time;
+mod uplink;
 
+use crate::buffer;
 use crate::clock::BootId;
 use crate::config::{Section, nearest};
 use crate::pipeline::{self, Bodies, Inlet, Node, Role};
+use crate::stats::SinkStats;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use uplink::message::{Message, NotAMessage, read as read_message};
+
+/// What the agent gives a sink when it opens it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The agent's name.
+    pub agent: Arc<str>,
+    /// This start of the agent, part of each record's id.
+    pub boot: BootId,
+    /// Counters and state that the agent reports.
+    pub stats: Arc<SinkStats>,
+    /// Directory for what must survive a crash. Made by the sink that needs it.
+    pub state_dir: PathBuf,
+    /// Longest delivery once the pipeline is empty.
+    pub drain: Duration,
+}
 
 /// Why a sink cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +52,22 @@ pub enum SinkError {
         sink: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// A buffer cannot be opened, written or read.
+    #[error("the buffer of sink {sink:?}")]
+    Buffer {
+        /// Name of the sink.
+        sink: String,
+        /// Why.
+        source: buffer::Error,
+    },
+    /// An uplink cannot start, or ended by itself.
+    #[error("the uplink of sink {sink:?}")]
+    Uplink {
+        /// Name of the sink.
+        sink: String,
+        /// Why.
+        source: crate::uplink::UplinkError,
     },
 }
 
@@ -57,11 +92,10 @@ macro_rules! sinks {
         }
 
         impl Sink {
-            /// Opens what the sink writes to, so that what is wrong with it shows before anything runs. `boot` names
-            /// this start of the agent in what it writes.
-            pub fn open(&mut self, boot: BootId) -> Result<(), SinkError> {
+            /// Opens what the sink writes to, so that what is wrong with it shows before anything runs. Blocking.
+            pub fn open(&mut self, context: &Context) -> Result<(), SinkError> {
                 match self {
-                    $(Sink::$variant(inner) => inner.open(boot),)*
+                    $(Sink::$variant(inner) => inner.open(context),)*
                 }
             }
         }
@@ -81,6 +115,7 @@ macro_rules! sinks {
 sinks! {
     File = "file" => file::File;
     Console = "console" => console::Console;
+    Uplink = "uplink" => uplink::Uplink;
 }
 
 /// Reads one table `[sinks.NAME]`: the node, and the sink where nothing was wrong with its own keys.

@@ -108,10 +108,10 @@ fn bounded_u16(section: &mut Section<'_>, key: &'static str, min: u16, default: 
 
 impl Settings {
     /// Reads the table of a sink. `None` where a key that it cannot do without is wrong; all problems are reported.
-    pub fn configure(name: &str, section: &mut Section<'_>, agent: &str) -> Option<Settings> {
+    pub fn configure(name: &str, section: &mut Section<'_>) -> Option<Settings> {
         let endpoint = endpoint(section);
         let tls = tls(section, endpoint.as_ref());
-        let client_id = section.text("client_id").unwrap_or_else(|| agent.to_owned());
+        let client_id = section.text("client_id").unwrap_or_default();
         let topic = topic(section);
         let encoding = section.choice(
             "payload",

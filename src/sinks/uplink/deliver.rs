@@ -103,7 +103,7 @@ impl Delivery {
             match self.step(&mut stored, deadline.is_some()).await? {
                 Step::Event(Some(event)) => self.take(event).await,
                 Step::Event(None) => return Err(UplinkError::Ended.into()),
-                Step::Room => {}
+                Step::Room => self.fill().await?,
                 Step::Chunk(class, chunk) => self.begin(class, chunk?),
                 Step::Stored => deadline = Some(Instant::now() + self.parts.drain),
                 Step::Tick => {}
@@ -131,36 +131,37 @@ impl Delivery {
         tokio::select! {
             biased;
             event = self.parts.events.recv() => Ok(Step::Event(event)),
-            permit = self.parts.uplink.reserve(), if !idle => {
-                let permit = permit?;
-                if let Some(frame) = self.outgoing.pop_front() {
-                    let class = self.outgoing_class;
-                    let read = message::read(&frame.payload);
-                    let stored = frame.payload.clone();
-                    match read {
-                        Ok(message) => {
-                            let payload = frame.payload.slice_ref(message.payload);
-                            let topic = shared(&mut self.topics, message.topic);
-                            let ledger = &mut self.ledgers[class as usize];
-                            ledger.sent(frame.position, u64::from(message.records), stored);
-                            permit.publish(ledger::token(class, frame.position), topic, payload);
-                        }
-                        Err(error) => {
-                            // The checksum held, so it was stored like this: by another version.
-                            tracing::error!(position = frame.position, "set aside: {error}");
-                            drop(permit);
-                            self.set_aside(class, frame.position, stored, &error.to_string()).await;
-                        }
-                    }
-                }
-                Ok(Step::Room)
-            }
+            permit = self.parts.uplink.reserve(), if !idle => permit.map(|_| Step::Room),
             Some(chunk) = critical.recv(), if idle => Ok(Step::Chunk(Class::Critical, chunk)),
             Some(chunk) = normal.recv(), if idle => Ok(Step::Chunk(Class::Normal, chunk)),
             Some(chunk) = bulk.recv(), if idle => Ok(Step::Chunk(Class::Bulk, chunk)),
             _ = stored, if !draining => Ok(Step::Stored),
             () = tokio::time::sleep(DRAIN_TICK), if draining => Ok(Step::Tick),
         }
+    }
+
+    /// Hands over messages while there is room.
+    async fn fill(&mut self) -> Result<(), UplinkError> {
+        let class = self.outgoing_class;
+        while !self.outgoing.is_empty() {
+            let Some(permit) = self.parts.uplink.try_reserve()? else { break };
+            let Some(Frame { position, payload: stored }) = self.outgoing.pop_front() else { break };
+            match message::read(&stored) {
+                Ok(message) => {
+                    let payload = stored.slice_ref(message.payload);
+                    let topic = shared(&mut self.topics, message.topic);
+                    let records = u64::from(message.records);
+                    self.ledgers[class as usize].sent(position, records, stored.clone());
+                    permit.publish(ledger::token(class, position), topic, payload);
+                }
+                Err(error) => {
+                    drop(permit);
+                    // Its checksum held, so it was stored like this: by another version.
+                    self.set_aside(class, position, stored, &error.to_string()).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, class: Class, chunk: Chunk) {

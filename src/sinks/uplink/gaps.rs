@@ -73,7 +73,7 @@ impl GapStream {
             records.push(gap(now, Cause::BufferFull, None, detail));
         }
         tracing::warn!(class = dropped.class.name(), records = total, "the buffer is full: dropped the oldest");
-        self.message(&records)
+        self.message(dropped.class, &records)
     }
 
     /// The message that stands for positions found damaged.
@@ -86,13 +86,13 @@ impl GapStream {
             positions.end - 1
         );
         tracing::error!(class = class.name(), messages, "stored messages are damaged; the rest goes on");
-        self.message(&[gap(clock::monotonic_ns(), Cause::Corruption, None, detail)])
+        self.message(class, &[gap(clock::monotonic_ns(), Cause::Corruption, None, detail)])
     }
 
-    fn message(&self, records: &[Record]) -> Vec<u8> {
+    fn message(&self, class: Class, records: &[Record]) -> Vec<u8> {
         let seq = self.next_seq.fetch_add(records.len() as u64, Ordering::Relaxed);
         let mut out = Vec::new();
-        self.form.write(GAP_STREAM, &self.topic, seq, records, &mut out);
+        self.form.write(GAP_STREAM, &self.topic, (class, seq), records, &mut out);
         out
     }
 }

@@ -51,7 +51,7 @@ pub struct NotAMessage(&'static str);
 pub fn write_header(message: &Message<'_>, out: &mut Vec<u8>) {
     let length = |text: &str| u16::try_from(text.len()).expect("names and topics are bounded");
     out.push(VERSION);
-    out.push(message.encoding.code());
+    out.push(code(message.encoding));
     out.extend_from_slice(&length(message.stream).to_le_bytes());
     out.extend_from_slice(&length(message.topic).to_le_bytes());
     out.extend_from_slice(&[0; 2]);
@@ -71,7 +71,7 @@ pub fn read(stored: &[u8]) -> Result<Message<'_>, NotAMessage> {
     if header[0] != VERSION {
         return Err(NotAMessage("unknown version"));
     }
-    let encoding = Encoding::from_code(header[1]).ok_or(NotAMessage("unknown encoding"))?;
+    let encoding = encoding(header[1]).ok_or(NotAMessage("unknown encoding"))?;
     let u16_at = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
     let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
@@ -79,6 +79,17 @@ pub fn read(stored: &[u8]) -> Result<Message<'_>, NotAMessage> {
     let (topic, payload) = text(rest, u16_at(4))?;
     let boot = BootId { number: u32_at(12), nonce: u32_at(16) };
     Ok(Message { encoding, boot, stream, topic, seq: u64_at(24), records: u32_at(8), payload })
+}
+
+fn code(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Json => 1,
+        Encoding::Cbor => 2,
+    }
+}
+
+fn encoding(of: u8) -> Option<Encoding> {
+    [Encoding::Json, Encoding::Cbor].into_iter().find(|encoding| code(*encoding) == of)
 }
 
 fn text(bytes: &[u8], length: u16) -> Result<(&str, &[u8]), NotAMessage> {

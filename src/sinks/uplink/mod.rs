@@ -8,125 +8,124 @@ mod configure;
 mod deliver;
 mod gaps;
 mod ledger;
-mod message;
+pub(super) mod message;
 mod quarantine;
 mod stage;
 
-pub use configure::Settings;
-pub use deliver::DeliverError;
-pub use message::{Message, NotAMessage, read};
-
-use crate::buffer::{self, Recovery, Store};
-use crate::clock::BootId;
-use crate::pipeline::{self, Inlet};
-use crate::stats::SinkStats;
-use crate::uplink::Uplink;
-use deliver::{Delivery, Parts};
+use super::{Context, SinkError};
+use crate::buffer::{self, Store};
+use crate::config::Section;
+use crate::pipeline::Inlet;
+use configure::Settings;
+use deliver::{DeliverError, Delivery, Parts};
 use gaps::GapStream;
 use quarantine::Quarantine;
 use stage::{Form, Stage};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What every sink is given by the agent.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The agent's name.
-    pub agent: Arc<str>,
-    /// This start of the agent.
-    pub boot: BootId,
-    /// Longest delivery once the pipeline is empty.
-    pub drain: Duration,
+/// An uplink sink.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    settings: Settings,
+    opened: Option<Opened>,
 }
 
-/// An uplink sink that is ready to run.
-pub struct UplinkSink {
-    settings: Settings,
+/// What an uplink sink has once it is open.
+struct Opened {
     context: Context,
-    stats: Arc<SinkStats>,
+    form: Form,
     store: Arc<Store>,
     gaps: Arc<GapStream>,
-    rejected_dir: PathBuf,
 }
 
-/// Why an uplink sink gave up.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// The buffer refused for good.
-    #[error("cannot store messages")]
-    Store(#[from] buffer::Error),
-    /// The delivery ended.
-    #[error(transparent)]
-    Deliver(#[from] DeliverError),
-    /// The uplink cannot start.
-    #[error("cannot start the uplink")]
-    Start(#[source] crate::uplink::UplinkError),
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("context", &self.context).finish_non_exhaustive()
+    }
 }
 
-impl UplinkSink {
-    /// Opens the store in `dir`. Blocking.
-    pub fn open(
-        settings: Settings,
-        context: Context,
-        stats: Arc<SinkStats>,
-        dir: &Path,
-        rejected_dir: PathBuf,
-    ) -> Result<(UplinkSink, Recovery), buffer::Error> {
-        let form = form(&settings, &context);
-        let gaps = Arc::new(GapStream::new(form, Arc::clone(&stats)));
-        let mut options = settings.buffer.options();
+/// Where the store of an uplink sink lies in the sink's state directory.
+pub(super) fn buffer_dir(state_dir: &Path) -> std::path::PathBuf {
+    state_dir.join("buffer")
+}
+
+impl Uplink {
+    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Uplink> {
+        Settings::configure(name, section).map(|settings| Uplink { settings, opened: None })
+    }
+
+    pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
+        let form = Form {
+            agent: Arc::clone(&context.agent),
+            boot: context.boot,
+            topic: self.settings.topic.clone(),
+            encoding: self.settings.encoding,
+            records_per_message_max: self.settings.records_per_message_max,
+        };
+        let gaps = Arc::new(GapStream::new(form.clone(), Arc::clone(&context.stats)));
+        let mut options = self.settings.buffer.options();
         let on_drop = Arc::clone(&gaps);
         options.on_drop = Some(Arc::new(move |dropped| Some(on_drop.dropped(dropped))));
-        let (store, recovery) = Store::open(Arc::new(buffer::fs::Real), dir, options)?;
-        let store = Arc::new(store);
-        Ok((UplinkSink { settings, context, stats, store, gaps, rejected_dir }, recovery))
+        let dir = buffer_dir(&context.state_dir);
+        let (store, recovery) =
+            Store::open(Arc::new(buffer::fs::Disk), &dir, options)
+                .map_err(|source| self.refused(source))?;
+        for log in &recovery.logs {
+            let stored = log.pending.end - log.pending.start;
+            if stored > 0 || log.torn_bytes > 0 {
+                tracing::info!(
+                    sink = self.settings.name,
+                    class = log.class.name(),
+                    messages = stored,
+                    torn_bytes = log.torn_bytes,
+                    "recovered what was stored"
+                );
+            }
+        }
+        self.opened = Some(Opened { context: context.clone(), form, store: Arc::new(store), gaps });
+        Ok(())
     }
 
-    /// The store, for its counters.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    fn refused(&self, source: buffer::Error) -> SinkError {
+        SinkError::Buffer { sink: self.settings.name.clone(), source }
     }
-}
 
-fn form(settings: &Settings, context: &Context) -> Form {
-    Form {
-        agent: Arc::clone(&context.agent),
-        boot: context.boot,
-        topic: settings.topic.clone(),
-        encoding: settings.encoding,
-        records_per_message_max: settings.records_per_message_max,
-    }
-}
-
-impl pipeline::Sink for UplinkSink {
-    type Error = SinkError;
-
-    async fn run(self, inlet: Inlet) -> Result<(), SinkError> {
-        let form = form(&self.settings, &self.context);
-        let (uplink, events) =
-            Uplink::spawn(self.settings.uplink.clone()).map_err(SinkError::Start)?;
+    pub(super) async fn run(mut self, inlet: Inlet) -> Result<(), SinkError> {
+        let Opened { context, form, store, gaps } =
+            self.opened.take().expect("the agent opens a sink before it runs it");
+        let failed = |source| SinkError::Uplink { sink: self.settings.name.clone(), source };
+        let mut settings = self.settings.uplink.clone();
+        if settings.client_id.is_empty() {
+            settings.client_id = context.agent.to_string();
+        }
+        let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         let delivery = Delivery::new(Parts {
-            store: Arc::clone(&self.store),
+            store: Arc::clone(&store),
             uplink,
             events,
-            stats: Arc::clone(&self.stats),
-            gaps: Arc::clone(&self.gaps),
-            quarantine: Arc::new(Quarantine::new(self.rejected_dir.clone())),
-            drain: self.context.drain,
+            stats: Arc::clone(&context.stats),
+            gaps,
+            quarantine: Arc::new(Quarantine::new(context.state_dir.join("rejected"))),
+            drain: context.drain,
         });
-        let stage = Stage::new(form, Arc::clone(&self.store), Arc::clone(&self.stats));
+        let bytes_max = self.settings.buffer.options().append_bytes_max();
+        let stage = Stage::new(form, Arc::clone(&store), bytes_max, Arc::clone(&context.stats));
         let (all_stored, stored) = oneshot::channel();
-        let store = async {
-            stage.run(inlet).await?;
+        let keep = async {
+            stage.run(inlet).await.map_err(|source| self.refused(source))?;
             // The delivery may have failed meanwhile, which it says itself.
             let _ = all_stored.send(());
-            Ok::<(), SinkError>(())
+            Ok(())
         };
-        let deliver = async { delivery.run(stored).await.map_err(SinkError::from) };
-        tokio::try_join!(store, deliver)?;
-        self.store.flush_cursor().await?;
-        Ok(())
+        let deliver = async {
+            delivery.run(stored).await.map_err(|error| match error {
+                DeliverError::Buffer(source) => self.refused(source),
+                DeliverError::Uplink(source) => failed(source),
+            })
+        };
+        tokio::try_join!(keep, deliver)?;
+        store.flush_cursor().await.map_err(|source| self.refused(source))
     }
 }

@@ -3,9 +3,9 @@
 use super::message::{self, Message};
 use crate::buffer::{self, Store};
 use crate::clock::BootId;
-use crate::payload::{self, Encoding, Envelope};
+use crate::payload::{Encoding, Envelope};
 use crate::pipeline::{Ack, Batch, Inlet};
-use crate::record::{Class, Record};
+use crate::record::{Body, Class, Record};
 use crate::stats::SinkStats;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,12 +43,12 @@ impl Form {
         self.topic.replace("{agent}", &self.agent).replace("{stream}", stream)
     }
 
-    /// Appends the stored form of one message of `records` to `out`.
+    /// Appends the stored form of one message of `records` to `out`. `seq` is the sequence of the first.
     pub fn write(
         &self,
         stream: &str,
         topic: &str,
-        seq: u64,
+        (class, seq): (Class, u64),
         records: &[Record],
         out: &mut Vec<u8>,
     ) {
@@ -62,8 +62,8 @@ impl Form {
             payload: &[],
         };
         message::write_header(&header, out);
-        let envelope = Envelope { agent: &self.agent, boot: self.boot, stream, seq };
-        payload::encode(self.encoding, &envelope, records, out);
+        let envelope = Envelope { agent: &self.agent, boot: self.boot, stream, class, seq };
+        self.encoding.encode(&envelope, records, out);
     }
 }
 
@@ -77,6 +77,7 @@ struct Numbering {
 pub struct Stage {
     form: Form,
     store: Arc<Store>,
+    append_bytes_max: u64,
     stats: Arc<SinkStats>,
     streams: HashMap<Arc<str>, Numbering>,
 }
@@ -92,9 +93,14 @@ struct Group {
 }
 
 impl Stage {
-    /// A stage that writes messages of `form` into `store`.
-    pub fn new(form: Form, store: Arc<Store>, stats: Arc<SinkStats>) -> Stage {
-        Stage { form, store, stats, streams: HashMap::new() }
+    /// A stage that writes messages of `form` into `store`, which takes appends of at most `append_bytes_max` bytes.
+    pub fn new(
+        form: Form,
+        store: Arc<Store>,
+        append_bytes_max: u64,
+        stats: Arc<SinkStats>,
+    ) -> Stage {
+        Stage { form, store, append_bytes_max, stats, streams: HashMap::new() }
     }
 
     /// Stores what comes until the inlet closes. What is in the inlet then is stored before this returns.
@@ -132,7 +138,7 @@ impl Stage {
             let seq = numbering.next_seq;
             group.frames.push_with(|out| {
                 let before = out.len();
-                self.form.write(&batch.stream, &numbering.topic, seq, now, out);
+                self.form.write(&batch.stream, &numbering.topic, (batch.class, seq), now, out);
                 self.stats.payload_bytes.add((out.len() - before) as u64);
             });
             numbering.next_seq += now.len() as u64;
@@ -149,8 +155,7 @@ impl Stage {
             return Ok(());
         }
         let Group { frames, acks, records, through } = group;
-        let limit = self.store.append_bytes_max();
-        for part in split(frames, limit) {
+        for part in split(frames, self.append_bytes_max) {
             self.append(class, part).await?;
         }
         self.stats.durable.add(records);
@@ -194,10 +199,21 @@ impl Stage {
 fn message_records(records: &[Record], form: &Form) -> usize {
     let mut bytes = 0;
     let fits = records.iter().take(form.records_per_message_max).take_while(|record| {
-        bytes += payload::encoded_bytes_estimate(record);
+        bytes += bytes_about(record);
         bytes <= MESSAGE_BYTES_MAX
     });
     fits.count().max(1)
+}
+
+/// About how many bytes a record takes in a message, on the large side.
+fn bytes_about(record: &Record) -> usize {
+    const FIXED: usize = 160;
+    match &record.body {
+        Body::Sample { channel, .. } => FIXED + channel.name.len() + channel.unit.len(),
+        // Base64 in JSON: four bytes for three.
+        Body::Frame { channel, bytes } => FIXED + channel.name.len() + bytes.len() * 4 / 3,
+        Body::Gap(gap) => FIXED + 2 * gap.detail.len(),
+    }
 }
 
 /// Splits frames into appends that the store takes.

@@ -3,6 +3,7 @@
 use crate::config::Section;
 use crate::record::Class;
 use dunlin_driver::{Backoff, Grants, Limits, Spec};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -94,15 +95,21 @@ fn grants(source: &mut Section<'_>) -> Grants {
     let read = paths("read");
     let network = section.texts("network");
     for address in &network {
-        if let Err(error) = dunlin_driver::check_address(address) {
+        if !is_address(address) {
             section.problem(
                 "network",
-                error,
+                format_args!("{address:?} is not an address"),
                 "write a numeric address and a port, such as 127.0.0.1:502",
             );
         }
     }
     Grants { devices, read, network }
+}
+
+/// `ip:port`, `[ip6]:port`, or the same with `*` for every port.
+fn is_address(text: &str) -> bool {
+    let text = text.strip_suffix(":*").map_or_else(|| text.to_owned(), |ip| format!("{ip}:1"));
+    text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0)
 }
 
 fn limits(source: &mut Section<'_>, limits: &mut Limits) {
