@@ -80,11 +80,6 @@ impl Guarded {
         })
     }
 
-    /// How many bytes can be lent.
-    pub(crate) fn capacity(&self) -> usize {
-        self.body_bytes
-    }
-
     /// Makes `bytes` at the end writable, filled with `fill`.
     pub(crate) fn lend(&mut self, bytes: usize, fill: u8) -> nix::Result<Lent<'_>> {
         if bytes > self.body_bytes {
@@ -138,7 +133,10 @@ impl<'a> Lent<'a> {
     /// Copies `content` into the lent bytes, from `offset`.
     pub(crate) fn put(&mut self, offset: usize, content: &[u8]) {
         let end = offset.checked_add(content.len());
-        assert!(end.is_some_and(|end| end <= self.bytes), "the caller sized the buffer");
+        assert!(
+            end.is_some_and(|end| end <= self.bytes),
+            "the caller sized the buffer"
+        );
         // SAFETY: `offset` is inside the lent bytes, by the assertion.
         let target = unsafe { self.start.add(offset) };
         // SAFETY: the target is writable for `content.len()` bytes by the assertion, and `content` is Rust memory,
@@ -161,7 +159,9 @@ impl<'a> Lent<'a> {
 
     /// Ends the loan: nothing can write any more, and the lead-in is whole.
     pub(crate) fn take_back(self) -> Result<Returned<'a>, TakeBack> {
-        self.owner.protect(ProtFlags::PROT_READ).map_err(TakeBack::System)?;
+        self.owner
+            .protect(ProtFlags::PROT_READ)
+            .map_err(TakeBack::System)?;
         let lead_in = self.owner.body_bytes - self.bytes;
         let canary_bytes = lead_in.min(self.owner.page_bytes);
         // SAFETY: the canary lies inside the body, directly in front of the lent bytes.
@@ -223,7 +223,11 @@ impl Returned<'_> {
 /// The size of a page in bytes: 4096 on most systems, up to 65536 on some aarch64 kernels.
 pub(crate) fn page_bytes() -> usize {
     let asked = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
-    asked.ok().flatten().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(4096)
+    asked
+        .ok()
+        .flatten()
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(4096)
 }
 
 #[cfg(test)]

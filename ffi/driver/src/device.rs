@@ -8,7 +8,9 @@ use crate::buffer::{Guarded, Lent, POISON, Plain, Returned, TakeBack};
 use crate::error::Error;
 use crate::library::Library;
 use crate::options::check_options;
-use crate::reading::{Batch, Channel, FrameSpan, Frames, Kind, Quality, Sample, Value, check_channels};
+use crate::reading::{
+    Batch, Channel, FrameSpan, Frames, Kind, Quality, Sample, Value, check_channels,
+};
 use crate::regions::Region;
 use crate::text;
 
@@ -139,7 +141,12 @@ impl<'lib> Device<'lib> {
     pub fn read(&mut self, cap: u32, timeout_ms: u32) -> Result<&[Sample], Error> {
         let call = "read";
         let cap = cap.clamp(1, READ_CAP_MAX);
-        let lent = lend(call, &mut self.samples, elements::<sys::Sample>(cap), POISON)?;
+        let lent = lend(
+            call,
+            &mut self.samples,
+            elements::<sys::Sample>(cap),
+            POISON,
+        )?;
         let read = self.library.table().read;
         // SAFETY: the device is open and this is its thread (`Device` cannot leave the one that made it); `out` has
         // room for `cap` samples, is aligned, and stays lent until the call is over.
@@ -210,7 +217,10 @@ impl<'lib> Device<'lib> {
         }
         self.batch.bytes.clear();
         let used = usize::try_from(end).unwrap_or(usize::MAX);
-        let used = bytes.bytes().get(..used).expect("the rule kept every frame inside the bytes");
+        let used = bytes
+            .bytes()
+            .get(..used)
+            .expect("the rule kept every frame inside the bytes");
         self.batch.bytes.extend_from_slice(used);
         Ok(self.batch.frames())
     }
@@ -231,7 +241,10 @@ impl<'lib> Device<'lib> {
         // SAFETY: the device is open, this is its thread; `value` is whole, aligned and readable until taken back.
         let answer = unsafe { write(self.raw.as_ptr(), channel, lent.pointer(), timeout_ms) };
         drop(take_back(call, lent)?);
-        counted(call, answer, 0, || explain(self.library, self.raw, &mut self.why)).map(|_| ())
+        counted(call, answer, 0, || {
+            explain(self.library, self.raw, &mut self.why)
+        })
+        .map(|_| ())
     }
 
     /// Closes the device and says how that went; the device is gone in any case.
@@ -294,7 +307,10 @@ fn open_raw(
 ) -> Result<NonNull<sys::Device>, Error> {
     let call = "open";
     let entries = options.len() * size_of::<sys::DriverOption>();
-    let text: usize = options.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    let text: usize = options
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 2)
+        .sum();
     // The strings end flush with the guard page; the padding that keeps the entries aligned lies between the two.
     let bytes = (entries + text).next_multiple_of(align_of::<sys::DriverOption>());
     let mut memory = memory(call, Region::Options, bytes)?;
@@ -322,8 +338,14 @@ fn open_raw(
     let open = library.table().open;
     // SAFETY: the library stays loaded; options, why and device are lent, whole, aligned and valid until the call is
     // over; no device exists yet, so no other call runs.
-    let answer =
-        unsafe { open(lent.pointer(), count, lent_why.pointer(), lent_out.pointer()) };
+    let answer = unsafe {
+        open(
+            lent.pointer(),
+            count,
+            lent_why.pointer(),
+            lent_out.pointer(),
+        )
+    };
     let device = take_back(call, lent_out)?;
     let raw: *mut sys::Device = element(call, &device, 0)?;
     let why = take_back(call, lent_why)?;
@@ -343,8 +365,12 @@ fn close_raw(library: &Library, raw: NonNull<sys::Device>) -> i32 {
 
 /// Asks the driver to explain the failure just now; empty where it has nothing to add or breaks the contract doing so.
 fn explain(library: &Library, raw: NonNull<sys::Device>, why: &mut Guarded) -> String {
-    let Some(explain) = library.table().explain else { return String::new() };
-    let Ok(lent) = why.lend(size_of::<sys::Text>(), 0) else { return String::new() };
+    let Some(explain) = library.table().explain else {
+        return String::new();
+    };
+    let Ok(lent) = why.lend(size_of::<sys::Text>(), 0) else {
+        return String::new();
+    };
     // SAFETY: the device is open, this is its thread, no other call runs; `why` is whole, zeroed and lent.
     unsafe { explain(raw.as_ptr(), lent.pointer()) };
     match lent.take_back() {
@@ -363,7 +389,9 @@ fn lend<'a>(
     bytes: usize,
     fill: u8,
 ) -> Result<Lent<'a>, Error> {
-    memory.lend(bytes, fill).map_err(|errno| system(call, errno))
+    memory
+        .lend(bytes, fill)
+        .map_err(|errno| system(call, errno))
 }
 
 fn take_back<'a>(call: &'static str, lent: Lent<'a>) -> Result<Returned<'a>, Error> {
@@ -385,7 +413,9 @@ fn element<T: Plain>(call: &'static str, memory: &Returned<'_>, index: u32) -> R
 }
 
 fn elements<T>(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(size_of::<T>())
+    usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(size_of::<T>())
 }
 
 fn system(call: &'static str, errno: nix::Error) -> Error {
@@ -436,11 +466,17 @@ pub(crate) fn check_write(channels: &[Channel], channel: u32, value: Value) -> R
         return Err(unsupported(call, &format!("there is no channel {channel}")));
     };
     if !target.writable {
-        return Err(unsupported(call, &format!("channel {:?} is read-only", target.name)));
+        return Err(unsupported(
+            call,
+            &format!("channel {:?} is read-only", target.name),
+        ));
     }
     if target.kind != value.kind() {
         let (is, given) = (target.kind.name(), value.kind().name());
-        let detail = format!("channel {:?} is of kind {is}, the value is {given}", target.name);
+        let detail = format!(
+            "channel {:?} is of kind {is}, the value is {given}",
+            target.name
+        );
         return Err(unsupported(call, &detail));
     }
     Ok(())
@@ -458,7 +494,8 @@ fn channel(raw: &sys::Channel) -> Result<Channel, String> {
     Ok(Channel {
         name: copied("name", &name)?,
         unit: copied("unit", &unit)?,
-        kind: Kind::from_raw(raw.kind).ok_or_else(|| format!("kind {} does not exist", raw.kind))?,
+        kind: Kind::from_raw(raw.kind)
+            .ok_or_else(|| format!("kind {} does not exist", raw.kind))?,
         writable: raw.flags & sys::CHANNEL_WRITABLE != 0,
         min: raw.min,
         max: raw.max,
@@ -477,7 +514,11 @@ fn sample(raw: &sys::Sample, channels: &[Channel], now_ns: u64) -> Result<Sample
     }
     let place = usize::try_from(raw.channel).unwrap_or(usize::MAX);
     let Some(channel) = channels.get(place) else {
-        return Err(format!("channel {} of {} does not exist", raw.channel, channels.len()));
+        return Err(format!(
+            "channel {} of {} does not exist",
+            raw.channel,
+            channels.len()
+        ));
     };
     let quality = Quality::from_raw(raw.quality)
         .ok_or_else(|| format!("quality {} does not exist", raw.quality))?;
@@ -489,7 +530,11 @@ fn sample(raw: &sys::Sample, channels: &[Channel], now_ns: u64) -> Result<Sample
         return Err("its value was not written".to_owned());
     } else {
         Value::from_bits(channel.kind, bits).ok_or_else(|| {
-            format!("{bits:#x} is no value of channel {:?} ({})", channel.name, channel.kind.name())
+            format!(
+                "{bits:#x} is no value of channel {:?} ({})",
+                channel.name,
+                channel.kind.name()
+            )
         })?
     };
     Ok(Sample {
@@ -524,9 +569,15 @@ impl FrameRule<'_> {
             Some(_) => {}
         }
         if raw.length == 0 || raw.length > self.frame_max {
-            return Err(format!("{} bytes, the driver's frames have 1 to {}", raw.length, self.frame_max));
+            return Err(format!(
+                "{} bytes, the driver's frames have 1 to {}",
+                raw.length, self.frame_max
+            ));
         }
-        let inside = raw.offset.checked_add(raw.length).is_some_and(|end| end <= FRAME_BYTES_MAX);
+        let inside = raw
+            .offset
+            .checked_add(raw.length)
+            .is_some_and(|end| end <= FRAME_BYTES_MAX);
         if !inside || raw.offset < self.from {
             return Err(format!(
                 "bytes {} + {} lie outside the buffer or before {}",
@@ -555,9 +606,14 @@ fn stamp(raw_ns: i64, now_ns: u64) -> Result<u64, String> {
 
 fn in_order(latest_ns: &mut [u64], channel: u32, stamp_ns: u64) -> Result<(), String> {
     let place = usize::try_from(channel).unwrap_or(usize::MAX);
-    let latest = latest_ns.get_mut(place).ok_or("its channel does not exist")?;
+    let latest = latest_ns
+        .get_mut(place)
+        .ok_or("its channel does not exist")?;
     if stamp_ns < *latest {
-        return Err(format!("its stamp lies {} ns before the one before it", *latest - stamp_ns));
+        return Err(format!(
+            "its stamp lies {} ns before the one before it",
+            *latest - stamp_ns
+        ));
     }
     *latest = stamp_ns;
     Ok(())

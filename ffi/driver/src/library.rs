@@ -171,7 +171,8 @@ unsafe fn check_entry(entry: *const u8) -> Result<(Table, Description), String> 
     let head = unsafe { entry.cast::<[u16; 4]>().read() };
     let [low, high, abi_major, abi_minor] = head;
     let size_bytes = [low.to_ne_bytes(), high.to_ne_bytes()].concat();
-    let struct_size = u32::from_ne_bytes([size_bytes[0], size_bytes[1], size_bytes[2], size_bytes[3]]);
+    let struct_size =
+        u32::from_ne_bytes([size_bytes[0], size_bytes[1], size_bytes[2], size_bytes[3]]);
     if abi_major != sys::ABI_MAJOR {
         return Err(format!(
             "it was built for driver ABI {abi_major}.{abi_minor}, this dunlin has {}.{}; build it against this \
@@ -192,14 +193,23 @@ unsafe fn check_entry(entry: *const u8) -> Result<(Table, Description), String> 
     let copied = struct_size.min(size_of::<sys::Driver>());
     // SAFETY: the driver claims `struct_size` bytes and at most that many are read; the target is a local of the size
     // of ours. Fields that a shorter, older table lacks stay zero, which is NULL.
-    unsafe { table.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(entry, copied) };
+    unsafe {
+        table
+            .as_mut_ptr()
+            .cast::<u8>()
+            .copy_from_nonoverlapping(entry, copied)
+    };
     // SAFETY: zeroed or copied bytes are a value of every field: integers, raw pointers, optional functions.
     let table = unsafe { table.assume_init() };
 
     // SAFETY: the table's strings are as the header says, by the caller's promise.
     let field = |name, pointer, bound| unsafe { string(name, pointer, bound) };
     let id = field("id", table.id, KEY_MAX_BYTES)?;
-    if id.is_empty() || !id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
+    if id.is_empty()
+        || !id
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+    {
         return Err(format!("its id {id:?} is not [a-z0-9_-]{{1,31}}"));
     }
     let version = field("version", table.version, VERSION_MAX_BYTES)?;
@@ -246,10 +256,14 @@ unsafe fn string(name: &str, pointer: *const c_char, bound: usize) -> Result<Str
 unsafe fn option_specs(table: &sys::Driver) -> Result<Vec<OptionSpec>, String> {
     let count = usize::try_from(table.option_count).unwrap_or(usize::MAX);
     if count > OPTIONS_MAX {
-        return Err(format!("it declares {count} options, at most {OPTIONS_MAX} are allowed"));
+        return Err(format!(
+            "it declares {count} options, at most {OPTIONS_MAX} are allowed"
+        ));
     }
     if count > 0 && (table.options.is_null() || !table.options.is_aligned()) {
-        return Err(format!("it declares {count} options, but its options pointer is bad"));
+        return Err(format!(
+            "it declares {count} options, but its options pointer is bad"
+        ));
     }
     let mut specs: Vec<OptionSpec> = Vec::with_capacity(count);
     for index in 0..count {
@@ -280,10 +294,16 @@ unsafe fn option_specs(table: &sys::Driver) -> Result<Vec<OptionSpec>, String> {
         let kind = OptionKind::from_raw(raw.kind)
             .ok_or_else(|| named(format!("kind {} does not exist", raw.kind)))?;
         if raw.flags & !(sys::OPTION_REQUIRED | sys::OPTION_LIST) != 0 {
-            return Err(named(format!("flags {:#x} do not exist in ABI 1.0", raw.flags)));
+            return Err(named(format!(
+                "flags {:#x} do not exist in ABI 1.0",
+                raw.flags
+            )));
         }
         if raw.min.is_nan() || raw.max.is_nan() || raw.min > raw.max {
-            return Err(named(format!("bounds [{}, {}] are empty", raw.min, raw.max)));
+            return Err(named(format!(
+                "bounds [{}, {}] are empty",
+                raw.min, raw.max
+            )));
         }
         let unbounded = raw.min == 0.0 && raw.max == 0.0;
         specs.push(OptionSpec {
@@ -319,7 +339,9 @@ unsafe fn extension<T: Copy>(get: GetExtension, id: &CStr) -> Result<Option<T>, 
     // SAFETY: a table starts with its size, by the caller's promise.
     let struct_size = unsafe { table.cast::<u32>().read() };
     if usize::try_from(struct_size).unwrap_or(0) < size_of::<T>() {
-        return Err(format!("its table of {id:?} claims {struct_size} bytes, too few"));
+        return Err(format!(
+            "its table of {id:?} claims {struct_size} bytes, too few"
+        ));
     }
     // SAFETY: not NULL, aligned, as long as a T by its own claim, constant.
     Ok(Some(unsafe { table.read() }))
@@ -333,9 +355,15 @@ unsafe fn frames_extension(get: GetExtension) -> Result<Option<FramesTable>, Str
         return Ok(None);
     };
     if raw.frame_max == 0 || raw.frame_max > sys::FRAME_MAX {
-        return Err(format!("its frame_max {} is not 1 to {}", raw.frame_max, sys::FRAME_MAX));
+        return Err(format!(
+            "its frame_max {} is not 1 to {}",
+            raw.frame_max,
+            sys::FRAME_MAX
+        ));
     }
-    let read_frames = raw.read_frames.ok_or("its frames extension has no read_frames")?;
+    let read_frames = raw
+        .read_frames
+        .ok_or("its frames extension has no read_frames")?;
     Ok(Some(FramesTable {
         frame_max: raw.frame_max,
         read_frames,
@@ -346,11 +374,15 @@ unsafe fn frames_extension(get: GetExtension) -> Result<Option<FramesTable>, Str
 /// As `extension`.
 unsafe fn actuate_extension(
     get: GetExtension,
-) -> Result<Option<unsafe extern "C" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>, String>
-{
+) -> Result<
+    Option<unsafe extern "C" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>,
+    String,
+> {
     // SAFETY: `Actuate1` starts with struct_size; integers and an optional function take any bits.
     let Some(raw) = (unsafe { extension::<sys::Actuate1>(get, sys::ACTUATE_1) })? else {
         return Ok(None);
     };
-    raw.write.map(Some).ok_or_else(|| "its actuate extension has no write".to_owned())
+    raw.write
+        .map(Some)
+        .ok_or_else(|| "its actuate extension has no write".to_owned())
 }

@@ -154,7 +154,9 @@ fn parse_int(text: &str) -> Option<i64> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let hex = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
     match hex {
         // from_str_radix takes a sign of its own, which would let "0x-1" and "--1" pass.
         Some(rest) if rest.starts_with(['+', '-']) => None,
@@ -169,7 +171,10 @@ fn unknown(specs: &[OptionSpec], key: &str) -> String {
     if specs.is_empty() {
         return "not known; this driver has no options".to_owned();
     }
-    let nearest = specs.iter().map(|spec| (distance(&spec.key, key), &spec.key)).min();
+    let nearest = specs
+        .iter()
+        .map(|spec| (distance(&spec.key, key), &spec.key))
+        .min();
     match nearest {
         Some((steps, name)) if steps <= 1 + key.len() / 3 => {
             format!("not known; did you mean {name:?}?")
@@ -220,22 +225,38 @@ mod tests {
     }
 
     fn details(options: &[(&str, &str)]) -> Vec<String> {
-        let owned: Vec<_> =
-            options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        check_options(&specs(), &owned).iter().map(ToString::to_string).collect()
+        let owned: Vec<_> = options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        check_options(&specs(), &owned)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn fitting_options_have_no_problem() {
-        let good = [("bus", "0x1f"), ("register", "a"), ("register", "b"), ("scale", "-1e3")];
+        let good = [
+            ("bus", "0x1f"),
+            ("register", "a"),
+            ("register", "b"),
+            ("scale", "-1e3"),
+        ];
         assert_eq!(details(&good), Vec::<String>::new());
     }
 
     #[test]
     fn each_misfit_is_named() {
         let cases: [(&[(&str, &str)], &str); 12] = [
-            (&[("bus", "1"), ("buss", "1")], r#"option "buss": not known; did you mean "bus"?"#),
-            (&[("bus", "1"), ("zzzzzz", "1")], "this driver has bus, register, scale, invert"),
+            (
+                &[("bus", "1"), ("buss", "1")],
+                r#"option "buss": not known; did you mean "bus"?"#,
+            ),
+            (
+                &[("bus", "1"), ("zzzzzz", "1")],
+                "this driver has bus, register, scale, invert",
+            ),
             (&[("bus", "256")], "256 is outside 0 to 255"),
             (&[("bus", "-0x1")], "-0x1 is outside 0 to 255"),
             (&[("bus", "0x-1")], "is not an integer"),

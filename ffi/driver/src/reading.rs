@@ -227,7 +227,10 @@ pub fn check_channels(channels: &[Channel]) -> Result<(), String> {
     let mut names = std::collections::HashSet::with_capacity(channels.len());
     for (index, channel) in channels.iter().enumerate() {
         let good_name = (1..sys::NAME_MAX).contains(&channel.name.len())
-            && channel.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+            && channel
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if !good_name {
             return Err(format!(
                 "channel {index}: name {:?} is not [A-Za-z0-9_.-]{{1,63}}",

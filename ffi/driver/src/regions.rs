@@ -38,7 +38,9 @@ impl Region {
 
     /// The region of a number that crossed the wire, from 1.
     pub(crate) fn from_number(number: u32) -> Option<Region> {
-        Region::ALL.into_iter().find(|region| region.number() == number)
+        Region::ALL
+            .into_iter()
+            .find(|region| region.number() == number)
     }
 
     /// The number of the region, from 1.
@@ -136,14 +138,16 @@ pub(crate) fn register(
     // Claimed with a number that no region has, so that a handler ignores the slot until it is whole.
     const CLAIMED: usize = usize::MAX;
     for (index, slot) in TABLE.iter().enumerate() {
-        let claimed =
-            slot.region.compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed);
+        let claimed = slot
+            .region
+            .compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Relaxed);
         if claimed.is_ok() {
             slot.start.store(start, Ordering::Relaxed);
             slot.body.store(body, Ordering::Relaxed);
             slot.body_bytes.store(body_bytes, Ordering::Relaxed);
             slot.guard_bytes.store(guard_bytes, Ordering::Relaxed);
-            slot.region.store(region.number() as usize, Ordering::Release);
+            slot.region
+                .store(region.number() as usize, Ordering::Release);
             return index;
         }
     }

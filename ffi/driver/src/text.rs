@@ -51,7 +51,10 @@ pub(crate) fn from_array(array: &[u8]) -> Result<&str, TextError> {
 /// An explanation, for which anything readable is better than nothing: cut at the first NUL or the end, other bytes
 /// replaced, control characters escaped.
 pub(crate) fn explanation(array: &[u8]) -> String {
-    let end = array.iter().position(|byte| *byte == 0).unwrap_or(array.len());
+    let end = array
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(array.len());
     printable(&array[..end])
 }
 
@@ -87,6 +90,9 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_reach_a_log() {
-        assert_eq!(printable(b"a\x1b[2Jb\n\xff%n%s"), "a\\u{1b}[2Jb\\n\u{fffd}%n%s");
+        assert_eq!(
+            printable(b"a\x1b[2Jb\n\xff%n%s"),
+            "a\\u{1b}[2Jb\\n\u{fffd}%n%s"
+        );
     }
 }

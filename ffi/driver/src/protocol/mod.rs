@@ -11,10 +11,10 @@ mod reply;
 mod request;
 mod wire;
 
-pub use reply::{Context, Failure, FailureClass, LastWords, Ready, Reply, decode_reply};
+pub use reply::{Context, Expect, Failure, FailureClass, LastWords, Ready, Reply, decode_reply};
 pub(crate) use reply::{
-    encode_channels, encode_empty, encode_failure, encode_frames, encode_last_words,
-    encode_opened, encode_ready, encode_samples,
+    encode_channels, encode_empty, encode_failure, encode_frames, encode_last_words, encode_opened,
+    encode_ready, encode_samples,
 };
 pub(crate) use request::{Request, Setup, decode_request, encode_request};
 pub use wire::Malformed;
@@ -67,7 +67,10 @@ fn start(out: &mut Vec<u8>, kind: u8, sequence: u32) -> Writer<'_> {
 /// Takes the head off a message: its type and sequence number, and what follows.
 fn head(message: &[u8]) -> Result<(u8, u32, Reader<'_>), Malformed> {
     if message.len() > MESSAGE_MAX_BYTES {
-        return malformed(format!("{} bytes, at most {MESSAGE_MAX_BYTES}", message.len()));
+        return malformed(format!(
+            "{} bytes, at most {MESSAGE_MAX_BYTES}",
+            message.len()
+        ));
     }
     let mut reader = Reader(message);
     let version = reader.u8()?;

@@ -6,7 +6,9 @@ use super::{
 };
 use crate::device::{FRAME_BYTES_MAX, FRAMES_CAP_MAX, READ_CAP_MAX};
 use crate::error::Error;
-use crate::library::{Description, KEY_MAX_BYTES, OPTIONS_MAX, SUMMARY_MAX_BYTES, VERSION_MAX_BYTES};
+use crate::library::{
+    Description, KEY_MAX_BYTES, OPTIONS_MAX, SUMMARY_MAX_BYTES, VERSION_MAX_BYTES,
+};
 use crate::options::{OptionKind, OptionSpec};
 use crate::reading::{Batch, Channel, FrameSpan, Frames, Kind, Quality, Sample, Value};
 use crate::text::printable;
@@ -123,9 +125,50 @@ pub enum Reply {
     LastWords(LastWords),
 }
 
+/// What was asked, so which reply fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing was asked: only last words may come.
+    #[default]
+    Nothing,
+    /// Setup was sent.
+    Ready,
+    /// Open was sent.
+    Opened,
+    /// Channels was sent.
+    Channels,
+    /// Read was sent.
+    Samples,
+    /// `ReadFrames` was sent.
+    Frames,
+    /// Write was sent.
+    Written,
+    /// Close was sent.
+    Closed,
+}
+
+impl Expect {
+    fn kind(self) -> u8 {
+        match self {
+            Expect::Nothing => kind::LAST_WORDS,
+            Expect::Ready => kind::READY,
+            Expect::Opened => kind::OPENED,
+            Expect::Channels => kind::CHANNEL_PAGE,
+            Expect::Samples => kind::SAMPLES,
+            Expect::Frames => kind::FRAMES,
+            Expect::Written => kind::WRITTEN,
+            Expect::Closed => kind::CLOSED,
+        }
+    }
+}
+
 /// What the agent knows that a reply must agree with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
+    /// What was asked.
+    pub expect: Expect,
+    /// Sequence number of the request.
+    pub sequence: u32,
     /// Kinds of the channels, by index.
     pub kinds: &'a [Kind],
     /// Most samples or frames that were asked for.
@@ -275,8 +318,12 @@ fn decode_samples(
     for _ in 0..count {
         let (monotonic_ns, bits, channel) = (r.u64()?, r.u64()?, r.u32()?);
         let (lost, raw_quality, zero) = (r.u32()?, r.u32()?, r.u16()?);
-        let kind = usize::try_from(channel).ok().and_then(|at| context.kinds.get(at));
-        let Some(kind) = kind else { return malformed(format!("sample of channel {channel}")) };
+        let kind = usize::try_from(channel)
+            .ok()
+            .and_then(|at| context.kinds.get(at));
+        let Some(kind) = kind else {
+            return malformed(format!("sample of channel {channel}"));
+        };
         let Some(value) = Value::from_bits(*kind, bits) else {
             return malformed(format!("{bits:#x} is no value of kind {}", kind.name()));
         };
@@ -326,7 +373,9 @@ fn decode_frames(
             offset: r.u32()?,
             length: r.u32()?,
         };
-        let kind = usize::try_from(span.channel).ok().and_then(|at| context.kinds.get(at));
+        let kind = usize::try_from(span.channel)
+            .ok()
+            .and_then(|at| context.kinds.get(at));
         if kind != Some(&Kind::Frame) {
             return malformed(format!("frame of channel {}", span.channel));
         }
@@ -349,11 +398,18 @@ fn decode_frames(
 }
 
 pub(crate) fn encode_empty(out: &mut Vec<u8>, sequence: u32, closed: bool) {
-    start(out, if closed { kind::CLOSED } else { kind::WRITTEN }, sequence);
+    start(
+        out,
+        if closed { kind::CLOSED } else { kind::WRITTEN },
+        sequence,
+    );
 }
 
 pub(crate) fn encode_failure(out: &mut Vec<u8>, sequence: u32, failure: &Failure) {
-    let place = CLASSES.iter().position(|class| *class == failure.class).unwrap_or(0);
+    let place = CLASSES
+        .iter()
+        .position(|class| *class == failure.class)
+        .unwrap_or(0);
     start(out, kind::FAILED, sequence)
         .count(place)
         .u32(failure.errno.cast_unsigned())
@@ -389,16 +445,33 @@ pub(crate) fn encode_last_words(words: &LastWords) -> [u8; 36] {
     out
 }
 
-/// Reads a reply; its samples or frames replace what is in `batch`.
+/// Reads a reply; its samples or frames replace what is in `batch`, which no other reply touches.
 pub fn decode_reply(
     message: &[u8],
     context: Context<'_>,
     batch: &mut Batch,
-) -> Result<(u32, Reply), Malformed> {
+) -> Result<Reply, Malformed> {
     let (kind, sequence, mut r) = head(message)?;
-    batch.samples.clear();
-    batch.spans.clear();
-    batch.bytes.clear();
+    let failed = kind == kind::FAILED && context.expect != Expect::Nothing;
+    if kind != kind::LAST_WORDS {
+        if kind != context.expect.kind() && !failed {
+            return malformed(format!(
+                "reply of type {kind} while {:?} was asked",
+                context.expect
+            ));
+        }
+        if sequence != context.sequence {
+            return malformed(format!(
+                "reply to {sequence}, asked was {}",
+                context.sequence
+            ));
+        }
+    }
+    if matches!(kind, kind::SAMPLES | kind::FRAMES) {
+        batch.samples.clear();
+        batch.spans.clear();
+        batch.bytes.clear();
+    }
     let reply = match kind {
         kind::READY => Reply::Ready(Box::new(decode_ready(&mut r)?)),
         kind::OPENED => {
@@ -430,7 +503,7 @@ pub fn decode_reply(
         other => return malformed(format!("no reply has type {other}")),
     };
     r.end()?;
-    Ok((sequence, reply))
+    Ok(reply)
 }
 
 // The longest replies of fixed shape fit a message.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{GRANTS_MAX, Malformed, OPTIONS_MAX, Reader, TEXT_MAX_BYTES, head, kind, malformed, start};
+use super::{
+    GRANTS_MAX, Malformed, OPTIONS_MAX, Reader, TEXT_MAX_BYTES, head, kind, malformed, start,
+};
 use crate::reading::{Kind, Value};
 use crate::spec::{Grants, Limits};
 
@@ -21,10 +23,22 @@ pub(crate) struct Setup {
 pub(crate) enum Request {
     Setup(Box<Setup>),
     Open(Vec<(String, String)>),
-    Channels { from: u32 },
-    Read { cap: u32, timeout_ms: u32 },
-    ReadFrames { cap: u32, timeout_ms: u32 },
-    Write { channel: u32, value: Value, timeout_ms: u32 },
+    Channels {
+        from: u32,
+    },
+    Read {
+        cap: u32,
+        timeout_ms: u32,
+    },
+    ReadFrames {
+        cap: u32,
+        timeout_ms: u32,
+    },
+    Write {
+        channel: u32,
+        value: Value,
+        timeout_ms: u32,
+    },
     Close,
 }
 
@@ -46,7 +60,9 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, sequence: u32, request: &Request
             start(out, kind::READ, sequence).u32(*cap).u32(*timeout_ms);
         }
         Request::ReadFrames { cap, timeout_ms } => {
-            start(out, kind::READ_FRAMES, sequence).u32(*cap).u32(*timeout_ms);
+            start(out, kind::READ_FRAMES, sequence)
+                .u32(*cap)
+                .u32(*timeout_ms);
         }
         Request::Write {
             channel,
@@ -67,7 +83,8 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, sequence: u32, request: &Request
 
 fn encode_setup(out: &mut Vec<u8>, sequence: u32, setup: &Setup) {
     let mut w = start(out, kind::SETUP, sequence);
-    w.u32(setup.agent_pid).text(&setup.library.to_string_lossy(), TEXT_MAX_BYTES);
+    w.u32(setup.agent_pid)
+        .text(&setup.library.to_string_lossy(), TEXT_MAX_BYTES);
     match &setup.sha256 {
         None => w.u8(0),
         Some(hash) => {
@@ -123,7 +140,9 @@ pub(crate) fn decode_request(message: &[u8]) -> Result<(u32, Request), Malformed
         kind::WRITE => {
             let (channel, timeout_ms, raw, bits) = (r.u32()?, r.u32()?, r.u32()?, r.u64()?);
             let value = Kind::from_raw(raw).and_then(|kind| Value::from_bits(kind, bits));
-            let Some(value) = value else { return malformed("no value of its kind") };
+            let Some(value) = value else {
+                return malformed("no value of its kind");
+            };
             Request::Write {
                 channel,
                 value,
@@ -158,7 +177,11 @@ fn decode_setup(r: &mut Reader<'_>) -> Result<Setup, Malformed> {
         network: texts(r)?,
     };
     let limit = |r: &mut Reader<'_>| -> Result<Option<u32>, Malformed> {
-        if r.flag()? { r.u32().map(Some) } else { Ok(None) }
+        if r.flag()? {
+            r.u32().map(Some)
+        } else {
+            Ok(None)
+        }
     };
     let limits = Limits {
         memory_mb: limit(r)?,
@@ -197,7 +220,10 @@ mod tests {
         };
         let requests = [
             Request::Setup(Box::new(setup)),
-            Request::Open(vec![("bus".into(), "1".into()), ("bus".into(), String::new())]),
+            Request::Open(vec![
+                ("bus".into(), "1".into()),
+                ("bus".into(), String::new()),
+            ]),
             Request::Channels { from: 512 },
             Request::Read {
                 cap: 4096,

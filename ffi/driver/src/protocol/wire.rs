@@ -108,7 +108,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn count(&mut self, max: usize, each: usize) -> Result<usize, Malformed> {
         let count = usize::try_from(self.u32()?).unwrap_or(usize::MAX);
         if count > max || count.saturating_mul(each) > self.0.len() {
-            return malformed(format!("count {count}, at most {max}, {} bytes left", self.0.len()));
+            return malformed(format!(
+                "count {count}, at most {max}, {} bytes left",
+                self.0.len()
+            ));
         }
         Ok(count)
     }
@@ -122,7 +125,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn maybe(&mut self, max: usize) -> Result<Option<String>, Malformed> {
-        if self.flag()? { self.text(max).map(Some) } else { Ok(None) }
+        if self.flag()? {
+            self.text(max).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     pub(crate) fn end(&self) -> Result<(), Malformed> {

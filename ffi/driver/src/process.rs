@@ -1,0 +1,513 @@
+//! The agent's handle of one driver host: a child process, one request at a time, a deadline on each.
+//!
+//! Every wait is safe to cancel: what was asked and until when, how the host is ending, and what has been received are
+//! kept in the handle, never in a future.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::library::Description;
+use crate::link::{Link, Received};
+use crate::outcome::{Cause, HostError, of_exit, of_system};
+use crate::protocol::{
+    Context, Expect, Failure, FailureClass, LastWords, MESSAGE_MAX_BYTES, Ready, Reply, Request,
+    Setup, decode_reply, encode_request,
+};
+use crate::reading::{Batch, Channel, Frames, Kind, Sample, Value, check_channels};
+use crate::spec::Spec;
+use crate::usage::CpuWatch;
+
+/// How long a host that closed its socket may take to exit by itself before it is killed.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// How long a killed host may take to be gone. Longer only where the kernel holds it, in an uninterruptible call.
+const REAP_GRACE: Duration = Duration::from_secs(2);
+
+/// A driver host.
+///
+/// Dropping it kills the process.
+#[derive(Debug)]
+pub struct Host {
+    spec: Arc<Spec>,
+    child: Child,
+    pid: u32,
+    link: Link,
+    output: JoinHandle<()>,
+    message: Vec<u8>,
+    sequence: u32,
+    pending: Option<Pending>,
+    ending: Option<Ending>,
+    last_words: Option<LastWords>,
+    cpu: Option<CpuWatch>,
+    ready: Option<Box<Ready>>,
+    channels: Vec<Channel>,
+    kinds: Vec<Kind>,
+    declared: Option<u32>,
+    pub(crate) batch: Batch,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    call: &'static str,
+    expect: Expect,
+    cap: u32,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Ending {
+    /// Why the agent ended it; `None` = it ended by itself.
+    cause: Option<(Cause, String)>,
+    kill_at: Instant,
+    give_up_at: Instant,
+    killed: bool,
+}
+
+impl Host {
+    /// Starts a host and sends it what to load. Returns at once; `describe` waits for it.
+    ///
+    /// The host dies with the *thread* that calls this (`PR_SET_PDEATHSIG`), so call it from a thread of the runtime,
+    /// not from a blocking task. Must run inside a tokio runtime with I/O and time.
+    pub fn spawn(spec: &Spec) -> Result<Host, HostError> {
+        Host::spawn_shared(Arc::new(spec.clone()))
+    }
+
+    pub(crate) fn spawn_shared(spec: Arc<Spec>) -> Result<Host, HostError> {
+        let setup = Request::Setup(Box::new(Setup {
+            agent_pid: std::process::id(),
+            library: spec.library.clone(),
+            sha256: spec.sha256,
+            grants: spec.grants.clone(),
+            limits: spec.limits.clone(),
+        }));
+        let (link, theirs) = Link::pair().map_err(|e| of_system("socket pair", &e))?;
+        let (from, to) = std::io::pipe().map_err(|e| of_system("pipe", &e))?;
+        let second = to.try_clone().map_err(|e| of_system("pipe", &e))?;
+        let mut command = Command::new(&spec.program);
+        command
+            .arg("driver-host")
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(to))
+            .stderr(Stdio::from(second))
+            .kill_on_drop(true);
+        let what = || format!("starting {}", spec.program.display());
+        let child = command.spawn().map_err(|e| of_system(&what(), &e))?;
+        // The command holds the host's ends; without them an end of file comes when the host dies.
+        drop(command);
+        let from = pipe::Receiver::from_owned_fd(from.into()).map_err(|e| of_system("pipe", &e))?;
+        let pid = child.id().unwrap_or(0);
+        let output = tokio::spawn(crate::output::forward(spec.name.clone(), from));
+        let mut host = Host {
+            cpu: CpuWatch::new(pid, &spec.limits),
+            spec,
+            child,
+            pid,
+            link,
+            output,
+            message: Vec::new(),
+            sequence: 0,
+            pending: None,
+            ending: None,
+            last_words: None,
+            ready: None,
+            channels: Vec::new(),
+            kinds: Vec::new(),
+            declared: None,
+            batch: Batch::default(),
+        };
+        let deadline_ms = host.spec.deadline_ms;
+        host.ask(&setup, "start", Expect::Ready, 0, deadline_ms)?;
+        Ok(host)
+    }
+
+    /// Process id of the host.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What the driver says about itself; no device is opened for it.
+    pub async fn describe(&mut self) -> Result<&Description, HostError> {
+        while self.ready.is_none() {
+            if self.pending.is_none() && self.ending.is_none() {
+                return Err(HostError::ended(Cause::Start, "the driver did not load before"));
+            }
+            self.settle().await?;
+        }
+        let ready = self.ready.as_ref().expect("the loop ends when it is there");
+        Ok(&ready.description)
+    }
+
+    /// What of the sandbox is missing on this kernel; empty before `describe`.
+    pub fn missing_sandbox(&self) -> &[String] {
+        self.ready
+            .as_ref()
+            .map_or(&[], |ready| &ready.missing_sandbox)
+    }
+
+    /// Opens the device with the options of the spec, and asks for its channels.
+    pub async fn open(&mut self) -> Result<&[Channel], HostError> {
+        while !self.advance_opening().await? {}
+        Ok(&self.channels)
+    }
+
+    /// The channels; empty before `open`.
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    /// Reads at most `cap` samples, waiting up to `timeout_ms` where the driver is paced.
+    pub async fn read(&mut self, cap: u32, timeout_ms: u32) -> Result<&[Sample], HostError> {
+        self.idle_done().await?;
+        self.ask_read(false, cap, timeout_ms)?;
+        self.settle().await?;
+        Ok(&self.batch.samples)
+    }
+
+    /// Reads at most `cap` frames, waiting up to `timeout_ms` for the first.
+    pub async fn read_frames(
+        &mut self,
+        cap: u32,
+        timeout_ms: u32,
+    ) -> Result<Frames<'_>, HostError> {
+        self.idle_done().await?;
+        self.ask_read(true, cap, timeout_ms)?;
+        self.settle().await?;
+        Ok(self.batch.frames())
+    }
+
+    /// Writes one value to a channel. Never repeated: where this fails for another reason than the device's own error,
+    /// the device may or may not have taken the value.
+    pub async fn write(&mut self, channel: u32, value: Value) -> Result<(), HostError> {
+        self.idle_done().await?;
+        let timeout_ms = self.spec.deadline_ms;
+        let request = Request::Write {
+            channel,
+            value,
+            timeout_ms,
+        };
+        let deadline_ms = timeout_ms.saturating_add(self.spec.slack_ms);
+        self.ask(&request, "write", Expect::Written, 0, deadline_ms)?;
+        self.settle().await.map(|_| ())
+    }
+
+    /// Closes the device and ends the host in good order; kills it where it is late.
+    pub async fn close(mut self) -> Result<(), HostError> {
+        self.idle_done().await?;
+        let deadline_ms = self.spec.deadline_ms;
+        self.ask(&Request::Close, "close", Expect::Closed, 0, deadline_ms)?;
+        self.settle().await?;
+        let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms));
+        let ended = tokio::time::timeout_at(deadline, self.child.wait()).await;
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(of_exit(status, self.last_words, None)),
+            Ok(Err(error)) => Err(of_system("waiting for the host", &error)),
+            Err(_) => Err(HostError::ended(
+                Cause::Hang { call: "exit" },
+                "the host did not exit",
+            )),
+        }
+    }
+
+    /// Whether a request waits for its reply.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    pub(crate) fn ready(&self) -> Option<&Ready> {
+        self.ready.as_deref()
+    }
+
+    /// One step from started to open; true once the channels are known.
+    pub(crate) async fn advance_opening(&mut self) -> Result<bool, HostError> {
+        if self.pending.is_some() {
+            self.settle().await?;
+        }
+        let deadline_ms = self.spec.deadline_ms;
+        match self.declared {
+            None => {
+                let open = Request::Open(self.spec.options.clone());
+                // The host calls open and channels for this, each with the device's deadline.
+                let both_ms = deadline_ms.saturating_mul(2);
+                self.ask(&open, "open", Expect::Opened, 0, both_ms)?;
+                Ok(false)
+            }
+            Some(declared) if self.channels.len() < usize::try_from(declared).unwrap_or(0) => {
+                let from = u32::try_from(self.channels.len()).unwrap_or(u32::MAX);
+                let page = Request::Channels { from };
+                self.ask(&page, "channels", Expect::Channels, 0, deadline_ms)?;
+                Ok(false)
+            }
+            Some(declared) => {
+                if self.channels.len() != usize::try_from(declared).unwrap_or(0) {
+                    return Err(self
+                        .condemn(Cause::Contract, "more channels than declared")
+                        .await);
+                }
+                if let Err(detail) = check_channels(&self.channels) {
+                    return Err(self.condemn(Cause::Contract, &detail).await);
+                }
+                self.kinds = self.channels.iter().map(|channel| channel.kind).collect();
+                Ok(true)
+            }
+        }
+    }
+
+    /// Asks for samples or frames; `settle` brings them.
+    pub(crate) fn ask_read(
+        &mut self,
+        frames: bool,
+        cap: u32,
+        timeout_ms: u32,
+    ) -> Result<(), HostError> {
+        let deadline_ms = timeout_ms.saturating_add(self.spec.slack_ms);
+        if frames {
+            let request = Request::ReadFrames { cap, timeout_ms };
+            self.ask(&request, "read_frames", Expect::Frames, cap, deadline_ms)
+        } else {
+            let request = Request::Read { cap, timeout_ms };
+            self.ask(&request, "read", Expect::Samples, cap, deadline_ms)
+        }
+    }
+
+    /// Waits for the reply of a call that was cancelled before, and forgets it.
+    async fn idle_done(&mut self) -> Result<(), HostError> {
+        while self.pending.is_some() {
+            match self.settle().await {
+                Ok(_) | Err(HostError::Failed(_)) => {}
+                Err(ended) => return Err(ended),
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        request: &Request,
+        call: &'static str,
+        expect: Expect,
+        cap: u32,
+        deadline_ms: u32,
+    ) -> Result<(), HostError> {
+        debug_assert!(self.pending.is_none(), "one request at a time");
+        self.sequence = self.sequence.wrapping_add(1);
+        self.message.clear();
+        encode_request(&mut self.message, self.sequence, request);
+        if self.message.len() > MESSAGE_MAX_BYTES {
+            let detail = format!("{call}: {} bytes of configuration", self.message.len());
+            return Err(HostError::ended(Cause::Start, detail));
+        }
+        self.pending = Some(Pending {
+            call,
+            expect,
+            cap,
+            deadline: Instant::now() + Duration::from_millis(u64::from(deadline_ms)),
+        });
+        // A send that fails means that the host is gone or stuck; `settle` finds out which, by end of file or deadline.
+        if let Err(error) = self.link.send(&self.message) {
+            tracing::debug!(target: "driver", driver = self.spec.name, %error, call, "sending");
+        }
+        Ok(())
+    }
+
+    /// Waits until the pending request is answered. Late means killed.
+    pub(crate) async fn settle(&mut self) -> Result<Expect, HostError> {
+        loop {
+            if self.ending.is_some() {
+                return Err(self.ended().await);
+            }
+            let Some(pending) = self.pending else {
+                return Ok(Expect::Nothing);
+            };
+            let received = self.event(pending.deadline).await;
+            let reply = match received {
+                None => {
+                    let detail = format!("{} did not return in time", pending.call);
+                    let cause = Cause::Hang { call: pending.call };
+                    return Err(self.condemn(cause, &detail).await);
+                }
+                Some(Ok(reply)) => reply,
+                Some(Err(error)) => return Err(error),
+            };
+            match reply {
+                Reply::LastWords(words) => {
+                    self.last_words = Some(words);
+                    continue;
+                }
+                Reply::Failed(failure) => {
+                    self.pending = None;
+                    return Err(self.failed(failure).await);
+                }
+                Reply::Ready(ready) => self.ready = Some(ready),
+                Reply::Opened(declared) => self.declared = Some(declared),
+                Reply::Channels(page) => {
+                    if page.is_empty() {
+                        return Err(self
+                            .condemn(Cause::Contract, "an empty page of channels")
+                            .await);
+                    }
+                    self.channels.extend(page);
+                }
+                Reply::Samples | Reply::Frames | Reply::Written | Reply::Closed => {}
+            }
+            self.pending = None;
+            return Ok(pending.expect);
+        }
+    }
+
+    /// Waits until `until` while nothing is asked, and notices when the host dies or burns CPU meanwhile.
+    pub(crate) async fn idle(&mut self, until: Instant) -> Result<(), HostError> {
+        loop {
+            if self.ending.is_some() {
+                return Err(self.ended().await);
+            }
+            match self.event(until).await {
+                None => return Ok(()),
+                Some(Ok(Reply::LastWords(words))) => self.last_words = Some(words),
+                Some(Ok(_)) => {
+                    return Err(self
+                        .condemn(Cause::Contract, "a reply that nobody asked for")
+                        .await);
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The next reply, `None` at the deadline. Checks the CPU limit on the way.
+    async fn event(&mut self, deadline: Instant) -> Option<Result<Reply, HostError>> {
+        loop {
+            let cpu_due = self.cpu.as_ref().map(CpuWatch::due);
+            let wake = cpu_due.map_or(deadline, |due| due.min(deadline));
+            let received = tokio::select! {
+                biased;
+                received = self.link.receive(&mut self.message) => received,
+                () = sleep_until(wake) => {
+                    if let Some(detail) = self.cpu.as_mut().and_then(CpuWatch::check) {
+                        return Some(Err(self.condemn(Cause::Limit { what: "cpu" }, &detail).await));
+                    }
+                    if Instant::now() >= deadline {
+                        return None;
+                    }
+                    continue;
+                }
+            };
+            let error = match received {
+                Ok(Received::Message(length)) => {
+                    let pending = self.pending;
+                    let context = Context {
+                        expect: pending.map_or(Expect::Nothing, |pending| pending.expect),
+                        sequence: self.sequence,
+                        kinds: &self.kinds,
+                        cap: pending.map_or(0, |pending| pending.cap),
+                        now_ns: crate::monotonic_ns(),
+                    };
+                    match decode_reply(&self.message[..length], context, &mut self.batch) {
+                        Ok(reply) => return Some(Ok(reply)),
+                        Err(malformed) => malformed.to_string(),
+                    }
+                }
+                Ok(Received::TooLong(length)) => format!("a message of {length} bytes"),
+                Ok(Received::End) => {
+                    self.end(None, EXIT_GRACE);
+                    return Some(Err(self.ended().await));
+                }
+                Err(error) => format!("the socket: {error}"),
+            };
+            return Some(Err(self.condemn(Cause::Contract, &error).await));
+        }
+    }
+
+    /// A failure that leaves the host usable is handed on; one that does not ends it.
+    async fn failed(&mut self, failure: Failure) -> HostError {
+        match failure.class {
+            FailureClass::Contract => self.condemn(Cause::Contract, &failure.text).await,
+            _ => HostError::Failed(failure),
+        }
+    }
+
+    /// Kills the host for a reason, and reaps it.
+    async fn condemn(&mut self, cause: Cause, detail: &str) -> HostError {
+        self.end(Some((cause, detail.to_owned())), Duration::ZERO);
+        self.ended().await
+    }
+
+    fn end(&mut self, cause: Option<(Cause, String)>, grace: Duration) {
+        if self.ending.is_none() {
+            let kill_at = Instant::now() + grace;
+            let mut ending = Ending {
+                cause,
+                kill_at,
+                give_up_at: kill_at + REAP_GRACE,
+                killed: false,
+            };
+            if grace.is_zero() {
+                // Fails only where the host is dead already.
+                let _ = self.child.start_kill();
+                ending.killed = true;
+            }
+            self.ending = Some(ending);
+        }
+    }
+
+    /// Waits until the host is reaped and says why it ended.
+    async fn ended(&mut self) -> HostError {
+        loop {
+            let Some(ending) = &mut self.ending else {
+                return HostError::ended(Cause::Contract, "the host is not ending");
+            };
+            let wake = if ending.killed {
+                ending.give_up_at
+            } else {
+                ending.kill_at
+            };
+            tokio::select! {
+                biased;
+                status = self.child.wait() => {
+                    let ours = ending.cause.clone();
+                    return match (ours, status) {
+                        (Some((cause, detail)), _) => HostError::Ended { cause, detail },
+                        (None, Ok(status)) => {
+                            of_exit(status, self.last_words, self.spec.limits.memory_mb)
+                        }
+                        (None, Err(error)) => of_system("waiting for the host", &error),
+                    };
+                }
+                () = sleep_until(wake) => {
+                    if ending.killed {
+                        let (cause, detail) = ending.cause.clone().unwrap_or((
+                            Cause::Contract,
+                            "the host closed its socket".to_owned(),
+                        ));
+                        let detail = format!("{detail}; killed, but the kernel still holds it");
+                        return HostError::Ended { cause, detail };
+                    }
+                    let _ = self.child.start_kill();
+                    ending.killed = true;
+                    let closed = "the host closed its socket and went on".to_owned();
+                    ending.cause = Some((Cause::Contract, closed));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The process is killed by the child's own drop; its last lines are in the pipe and end with it, so the task
+        // that reads them ends by itself.
+        if self.ending.is_none() && self.pending.is_some() {
+            let _ = self.child.start_kill();
+        }
+        if self.output.is_finished() {
+            tracing::trace!(target: "driver", driver = self.spec.name, "output ended");
+        }
+    }
+}
