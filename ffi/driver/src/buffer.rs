@@ -5,8 +5,7 @@
 //!    PROT_NONE |          body: read and write | PROT_NONE
 //! ```
 //! The lent bytes end flush with the second guard page, so that the first byte past them faults. The lead-in, less than
-//! a page where the mapping is used whole, is filled with a canary and checked after the call; before it lies the first
-//! guard. While nothing is lent the body is `PROT_NONE` as well: a pointer that a driver kept faults when it is used.
+//! a page, is filled with a canary and checked after the call; everything before it is `PROT_NONE`. While nothing is lent the body is `PROT_NONE` as well: a pointer that a driver kept faults when it is used.
 //! A mapping is made once and lent again and again, so that the steady state allocates nothing.
 //!
 //! After the call the body is made read-only *before* it is looked at. A thread of the driver that still writes then
@@ -85,13 +84,14 @@ impl Guarded {
         if bytes > self.body_bytes {
             return Err(nix::Error::EINVAL);
         }
-        self.protect(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let lead_in = self.body_bytes - bytes;
-        let canary_from = lead_in - lead_in.min(self.page_bytes);
-        // SAFETY: `canary_from <= lead_in <= body_bytes`, inside the body, which was just made writable.
-        let canary = unsafe { self.body.add(canary_from) };
-        // SAFETY: as above; nothing is lent now, so nobody else uses the body.
-        unsafe { canary.write_bytes(CANARY, lead_in - canary_from) };
+        // The pages in front of the first lent byte's own stay hidden, so the lead-in is less than a page.
+        let from = lead_in - lead_in % self.page_bytes;
+        self.protect(from, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        // SAFETY: `from <= lead_in <= body_bytes`, inside the body.
+        let canary = unsafe { self.body.add(from) };
+        // SAFETY: from here to the end of the body was just made writable; nothing is lent now, so nobody else uses it.
+        unsafe { canary.write_bytes(CANARY, lead_in - from) };
         // SAFETY: `lead_in <= body_bytes`.
         let start = unsafe { self.body.add(lead_in) };
         // SAFETY: `bytes` bytes from `lead_in` end with the body, which is writable.
@@ -100,13 +100,20 @@ impl Guarded {
             owner: self,
             start,
             bytes,
+            from,
         })
     }
 
-    fn protect(&self, access: ProtFlags) -> nix::Result<()> {
-        // SAFETY: the body is a whole number of pages of our own mapping; references into it exist only while a
-        // `Lent` or `Returned` borrows `self`, and those give up their bytes before they change the access.
-        unsafe { mman::mprotect(self.body.cast(), self.body_bytes, access) }
+    /// Changes the access to the pages of the body from the offset `from`, a whole number of pages, on.
+    fn protect(&self, from: usize, access: ProtFlags) -> nix::Result<()> {
+        if from == self.body_bytes {
+            return Ok(());
+        }
+        // SAFETY: the callers pass an offset inside the body.
+        let start = unsafe { self.body.add(from) };
+        // SAFETY: whole pages of our own mapping; references into it exist only while a `Lent` or `Returned` borrows
+        // `self`, and those give up their bytes before they change the access.
+        unsafe { mman::mprotect(start.cast(), self.body_bytes - from, access) }
     }
 }
 
@@ -127,6 +134,8 @@ pub(crate) struct Lent<'a> {
     owner: &'a mut Guarded,
     start: NonNull<u8>,
     bytes: usize,
+    /// Offset of the first page that is not hidden.
+    from: usize,
 }
 
 impl<'a> Lent<'a> {
@@ -146,7 +155,7 @@ impl<'a> Lent<'a> {
 
     /// Lets the driver read only.
     pub(crate) fn freeze(&mut self) -> nix::Result<()> {
-        self.owner.protect(ProtFlags::PROT_READ)
+        self.owner.protect(self.from, ProtFlags::PROT_READ)
     }
 
     /// The pointer to hand over: to the first lent byte, aligned for any `T` whose size is a multiple of its alignment
@@ -160,10 +169,9 @@ impl<'a> Lent<'a> {
     /// Ends the loan: nothing can write any more, and the lead-in is whole.
     pub(crate) fn take_back(self) -> Result<Returned<'a>, TakeBack> {
         self.owner
-            .protect(ProtFlags::PROT_READ)
+            .protect(self.from, ProtFlags::PROT_READ)
             .map_err(TakeBack::System)?;
-        let lead_in = self.owner.body_bytes - self.bytes;
-        let canary_bytes = lead_in.min(self.owner.page_bytes);
+        let canary_bytes = self.owner.body_bytes - self.bytes - self.from;
         // SAFETY: the canary lies inside the body, directly in front of the lent bytes.
         let canary = unsafe { self.start.sub(canary_bytes) };
         // SAFETY: readable; read-only since the line above, so that nobody writes while the slice lives.
@@ -184,7 +192,7 @@ impl<'a> Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         // Cannot fail for a whole mapping; if it did, the next loan would still reset the bytes.
-        let hidden = self.owner.protect(ProtFlags::PROT_NONE);
+        let hidden = self.owner.protect(self.from, ProtFlags::PROT_NONE);
         debug_assert!(hidden.is_ok(), "mprotect of a whole mapping cannot fail");
     }
 }

@@ -30,7 +30,9 @@ pub fn host_main() -> ExitCode {
         eprintln!("driver-host is started by the dunlin agent, not by hand");
         return ExitCode::from(EXIT_USAGE);
     };
-    match serve(&Wire(socket)) {
+    // Never dropped: a driver that closed the descriptor would make the drop close somebody else's.
+    let wire = std::mem::ManuallyDrop::new(Wire(socket));
+    match serve(&wire) {
         // SAFETY: _exit has no preconditions. Exit functions and destructors of the driver do not run: they are code
         // that could hang or crash after the device was closed well.
         Ok(()) => unsafe { libc::_exit(0) },
@@ -43,7 +45,8 @@ pub fn host_main() -> ExitCode {
 
 /// Moves the socket away from standard input, where a driver might read, and closes everything else that was inherited.
 fn take_socket() -> nix::Result<OwnedFd> {
-    let kind = nix::sys::socket::getsockopt(&std::io::stdin(), nix::sys::socket::sockopt::SockType)?;
+    let kind =
+        nix::sys::socket::getsockopt(&std::io::stdin(), nix::sys::socket::sockopt::SockType)?;
     if kind != nix::sys::socket::SockType::SeqPacket {
         return Err(Errno::ENOTSOCK);
     }
@@ -61,7 +64,10 @@ fn take_socket() -> nix::Result<OwnedFd> {
 
 /// Descriptors above standard error.
 fn inherited() -> Vec<RawFd> {
-    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let entries = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // Collected, so that the directory's own descriptor is closed before anybody acts on the list.
     numbers.filter(|fd| *fd > 2).collect()
@@ -76,7 +82,9 @@ impl Wire {
             match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
                 Ok(length) => {
-                    let message = buffer.get(..length).ok_or("a message longer than any may be")?;
+                    let message = buffer
+                        .get(..length)
+                        .ok_or("a message longer than any may be")?;
                     return decode_request(message).map(Some).map_err(|e| e.to_string());
                 }
                 Err(Errno::EINTR) => {}
@@ -165,7 +173,9 @@ fn load(wire: &Wire, setup: &Setup) -> Result<(Library, Vec<String>), Failure> {
     // SAFETY: this process exists to be lost to the driver: the sandbox is on, the agent expects every end of it, and
     // nothing in it is of value to anybody.
     let library = unsafe { Library::open(&path) };
-    library.map(|library| (library, missing)).map_err(|error| Failure::of(&error))
+    library
+        .map(|library| (library, missing))
+        .map_err(|error| Failure::of(&error))
 }
 
 fn failure(class: FailureClass, text: &str) -> Failure {

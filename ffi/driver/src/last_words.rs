@@ -12,8 +12,13 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use crate::protocol::{LastWords, encode_last_words};
 use crate::regions;
 
-const SIGNALS: [c_int; 5] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGILL, libc::SIGFPE];
+const SIGNALS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGABRT,
+    libc::SIGILL,
+    libc::SIGFPE,
+];
 
 static SOCKET: AtomicI32 = AtomicI32::new(-1);
 static STATM: AtomicI32 = AtomicI32::new(-1);
@@ -54,7 +59,11 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
     } else {
         0
     };
-    let found = if from_kernel { regions::find(address) } else { None };
+    let found = if from_kernel {
+        regions::find(address)
+    } else {
+        None
+    };
     let words = LastWords {
         signal,
         region: found.map_or(0, |(region, _)| region.number()),
@@ -67,6 +76,14 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
     let socket = SOCKET.load(Ordering::Relaxed);
     // SAFETY: the message is a local of that length; a bad descriptor is an error that nobody needs.
     unsafe { libc::send(socket, message.as_ptr().cast(), message.len(), flags) };
+    if code <= 0 {
+        // Somebody sent it, so no instruction will fault again, and the earlier handler may count on that.
+        // SAFETY: the default action is always valid; both calls are async-signal-safe.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: raise has no preconditions; the signal is delivered when the handler returns.
+        unsafe { libc::raise(signal) };
+        return;
+    }
     for (known, earlier) in SIGNALS.into_iter().zip(&EARLIER) {
         if known == signal
             && let Some(earlier) = earlier.get()
@@ -74,11 +91,6 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
             // SAFETY: an action that the system gave us for this very signal.
             unsafe { libc::sigaction(signal, earlier, std::ptr::null_mut()) };
         }
-    }
-    if code <= 0 {
-        // Somebody sent it, so no instruction will fault again.
-        // SAFETY: raise has no preconditions; the signal is delivered when the handler returns.
-        unsafe { libc::raise(signal) };
     }
 }
 

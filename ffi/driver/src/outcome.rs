@@ -124,7 +124,7 @@ pub(crate) fn of_exit(
     if let Some(region) = Region::from_number(words.region) {
         let place = match Place::from_number(words.place) {
             Some(Place::Before) => "in front of",
-            Some(Place::Inside) => "after its call into",
+            Some(Place::Inside) => "wrongly into",
             Some(Place::After) | None => "past the end of",
         };
         let detail =

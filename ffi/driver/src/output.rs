@@ -11,7 +11,7 @@ const LINE_MAX_BYTES: usize = 1024;
 /// Lines that are logged in each second; more are counted.
 const LINES_PER_SECOND: u32 = 20;
 /// Bytes that are taken from a driver in each second. A driver that prints more is slowed down by its own pipe.
-const BYTES_PER_SECOND: usize = 256 * 1024;
+const BYTES_PER_SECOND: usize = 8 * 1024 * 1024;
 
 /// Reads until the driver's end is closed.
 pub(crate) async fn forward(driver: String, mut from: pipe::Receiver) {

@@ -136,7 +136,10 @@ impl Host {
     pub async fn describe(&mut self) -> Result<&Description, HostError> {
         while self.ready.is_none() {
             if self.pending.is_none() && self.ending.is_none() {
-                return Err(HostError::ended(Cause::Start, "the driver did not load before"));
+                return Err(HostError::ended(
+                    Cause::Start,
+                    "the driver did not load before",
+                ));
             }
             self.settle().await?;
         }

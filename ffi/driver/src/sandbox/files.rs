@@ -4,8 +4,8 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
-    RulesetStatus, Scope,
+    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated,
+    RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 
 use super::Addresses;
@@ -42,7 +42,9 @@ pub(super) fn restrict(
         .scope(Scope::from_all(WANTED))
         .map_err(failed)?;
     if let Addresses::Ports(_) = network {
-        ruleset = ruleset.handle_access(AccessNet::ConnectTcp).map_err(failed)?;
+        ruleset = ruleset
+            .handle_access(AccessNet::ConnectTcp)
+            .map_err(failed)?;
     }
     let mut ruleset = ruleset.create().map_err(failed)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -75,7 +77,12 @@ pub(super) fn restrict(
         LandlockStatus::Available { effective_abi, .. } => effective_abi,
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => ABI::Unsupported,
     };
-    note(abi, status.ruleset, !setup.grants.network.is_empty(), missing);
+    note(
+        abi,
+        status.ruleset,
+        !setup.grants.network.is_empty(),
+        missing,
+    );
     Ok(())
 }
 
@@ -95,16 +102,24 @@ fn allow(
         }
     };
     // The rights of directories mean nothing on a file, and the kernel refuses a rule that has them.
-    let access = if path.is_dir() { access } else { access & AccessFs::from_file(WANTED) };
+    let access = if path.is_dir() {
+        access
+    } else {
+        access & AccessFs::from_file(WANTED)
+    };
     let rule = PathBeneath::new(opened, access);
-    ruleset.add_rule(rule).map_err(|error| format!("Landlock, {}: {error}", path.display()))
+    ruleset
+        .add_rule(rule)
+        .map_err(|error| format!("Landlock, {}: {error}", path.display()))
 }
 
 fn note(abi: ABI, enforced: RulesetStatus, network: bool, missing: &mut Vec<String>) {
     if abi == ABI::Unsupported || enforced == RulesetStatus::NotEnforced {
-        missing.push("files: this kernel has no Landlock (Linux 5.13), the driver can open what \
+        missing.push(
+            "files: this kernel has no Landlock (Linux 5.13), the driver can open what \
              the agent's user can"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if abi < ABI::V3 {
         missing.push("files: truncation is not restricted (Landlock 3, Linux 6.2)".to_owned());
@@ -116,6 +131,8 @@ fn note(abi: ABI, enforced: RulesetStatus, network: bool, missing: &mut Vec<Stri
         missing.push("devices: ioctl is not restricted (Landlock 5, Linux 6.10)".to_owned());
     }
     if abi < ABI::V6 {
-        missing.push("signals: left to the system call filter alone (Landlock 6, Linux 6.12)".to_owned());
+        missing.push(
+            "signals: left to the system call filter alone (Landlock 6, Linux 6.12)".to_owned(),
+        );
     }
 }

@@ -60,9 +60,20 @@ mod tests {
             let owned: Vec<String> = grants.iter().map(|g| (*g).to_owned()).collect();
             Addresses::parse(&owned)
         };
-        assert_eq!(parse(&["10.0.0.1:502", "[::1]:80"]), Ok(Addresses::Ports(vec![502, 80])));
+        assert_eq!(
+            parse(&["10.0.0.1:502", "[::1]:80"]),
+            Ok(Addresses::Ports(vec![502, 80]))
+        );
         assert_eq!(parse(&["10.0.0.1:502", "[::1]:*"]), Ok(Addresses::Any));
-        for bad in ["", "10.0.0.1", "host:502", "10.0.0.1:", "10.0.0.1:70000", "::1:80", "[::1]"] {
+        for bad in [
+            "",
+            "10.0.0.1",
+            "host:502",
+            "10.0.0.1:",
+            "10.0.0.1:70000",
+            "::1:80",
+            "[::1]",
+        ] {
             assert!(parse(&[bad]).is_err(), "{bad}");
         }
     }

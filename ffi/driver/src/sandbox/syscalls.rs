@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
-    SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
+    SeccompCondition as Condition, SeccompFilter, SeccompRule, TargetArch,
 };
 
 #[cfg(target_arch = "aarch64")]
@@ -55,11 +55,18 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
     // Signals to this process only: abort and raise.
     let own = u64::from(std::process::id());
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
-        rules.insert(call, vec![rule(vec![Condition::new(0, Len::Dword, Op::Eq, own)?])?]);
+        rules.insert(
+            call,
+            vec![rule(vec![Condition::new(0, Len::Dword, Op::Eq, own)?])?],
+        );
     }
 
     // prctl, but not to outlive the agent or to be traced.
-    let kept = [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, libc::PR_SET_PTRACER];
+    let kept = [
+        libc::PR_SET_PDEATHSIG,
+        libc::PR_SET_DUMPABLE,
+        libc::PR_SET_PTRACER,
+    ];
     let kept: Result<Vec<_>, _> = kept
         .into_iter()
         .map(|option| Condition::new(0, Len::Dword, Op::Ne, u64::from(option.cast_unsigned())))
@@ -80,7 +87,11 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
             }
         }
         rules.insert(libc::SYS_socket, sockets);
-        let calls = [libc::SYS_connect, libc::SYS_getpeername, libc::SYS_getsockname];
+        let calls = [
+            libc::SYS_connect,
+            libc::SYS_getpeername,
+            libc::SYS_getsockname,
+        ];
         rules.extend(calls.iter().map(|call| (*call, Vec::new())));
         // sendto and sendmsg could open a connection of their own by MSG_FASTOPEN, past the check of connect's port.
         let fast = u64::from(libc::MSG_FASTOPEN.cast_unsigned());
@@ -98,13 +109,20 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
 fn refused() -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
-    rules.extend([libc::SYS_fork, libc::SYS_vfork].iter().map(|call| (*call, Vec::new())));
+    rules.extend(
+        [libc::SYS_fork, libc::SYS_vfork]
+            .iter()
+            .map(|call| (*call, Vec::new())),
+    );
     let thread: u64 = libc::CLONE_THREAD.cast_unsigned().into();
     let is_process = Condition::new(0, Len::Qword, Op::MaskedEq(thread), 0)?;
     rules.insert(libc::SYS_clone, vec![rule(vec![is_process])?]);
     let own = u64::from(std::process::id());
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
-        rules.insert(call, vec![rule(vec![Condition::new(0, Len::Dword, Op::Ne, own)?])?]);
+        rules.insert(
+            call,
+            vec![rule(vec![Condition::new(0, Len::Dword, Op::Ne, own)?])?],
+        );
     }
     // TIOCSTI types into a terminal, TIOCLINUX pastes into one: ways out that need no other right.
     let ioctls: Result<Vec<_>, _> = [0x5412, 0x541C]
@@ -116,65 +134,196 @@ fn refused() -> Result<Rules, seccompiler::BackendError> {
 }
 
 const REFUSED: &[i64] = &[
-    libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev, libc::SYS_tkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo,
-    libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_mount, libc::SYS_umount2,
-    libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_bpf, libc::SYS_keyctl, libc::SYS_add_key,
-    libc::SYS_request_key, libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_delete_module,
-    libc::SYS_reboot, libc::SYS_unshare, libc::SYS_setns, libc::SYS_perf_event_open, libc::SYS_kexec_load,
-    libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4, libc::SYS_setuid,
-    libc::SYS_setgid, libc::SYS_capset, libc::SYS_fchmodat, libc::SYS_fchownat, libc::SYS_mknodat,
-    libc::SYS_clock_settime, libc::SYS_settimeofday, libc::SYS_sethostname, libc::SYS_io_uring_setup,
-    libc::SYS_userfaultfd, libc::SYS_seccomp,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_bpf,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_perf_event_open,
+    libc::SYS_kexec_load,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_capset,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_mknodat,
+    libc::SYS_clock_settime,
+    libc::SYS_settimeofday,
+    libc::SYS_sethostname,
+    libc::SYS_io_uring_setup,
+    libc::SYS_userfaultfd,
+    libc::SYS_seccomp,
 ];
 
 const ALWAYS: &[i64] = &[
     // files; Landlock decides which
-    libc::SYS_read, libc::SYS_readv, libc::SYS_pread64, libc::SYS_preadv, libc::SYS_write, libc::SYS_writev,
-    libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_openat, libc::SYS_close, libc::SYS_close_range,
-    libc::SYS_lseek, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_statfs,
-    libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_readlinkat,
-    libc::SYS_getdents64, libc::SYS_getcwd, libc::SYS_chdir, libc::SYS_fchdir, libc::SYS_umask,
-    libc::SYS_fcntl, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate,
-    libc::SYS_dup, libc::SYS_dup3, libc::SYS_ioctl, libc::SYS_pipe2, libc::SYS_fadvise64,
-    libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
+    libc::SYS_umask,
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_ioctl,
+    libc::SYS_pipe2,
+    libc::SYS_fadvise64,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
     // memory
-    libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_madvise,
-    libc::SYS_brk, libc::SYS_mlock, libc::SYS_munlock, libc::SYS_membarrier,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_mlock,
+    libc::SYS_munlock,
+    libc::SYS_membarrier,
     // threads
-    libc::SYS_futex, libc::SYS_set_robust_list, libc::SYS_get_robust_list, libc::SYS_rseq,
-    libc::SYS_set_tid_address, libc::SYS_gettid, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
-    libc::SYS_sched_setaffinity, libc::SYS_sched_getparam, libc::SYS_sched_getscheduler,
-    libc::SYS_sched_get_priority_max, libc::SYS_sched_get_priority_min, libc::SYS_getcpu,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_get_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_gettid,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_sched_get_priority_max,
+    libc::SYS_sched_get_priority_min,
+    libc::SYS_getcpu,
     // time
-    libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep, libc::SYS_nanosleep,
-    libc::SYS_gettimeofday, libc::SYS_timerfd_create, libc::SYS_timerfd_settime,
-    libc::SYS_timerfd_gettime, libc::SYS_timer_create, libc::SYS_timer_settime,
-    libc::SYS_timer_gettime, libc::SYS_timer_delete, libc::SYS_timer_getoverrun,
-    libc::SYS_setitimer, libc::SYS_getitimer, libc::SYS_times,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_timerfd_gettime,
+    libc::SYS_timer_create,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_gettime,
+    libc::SYS_timer_delete,
+    libc::SYS_timer_getoverrun,
+    libc::SYS_setitimer,
+    libc::SYS_getitimer,
+    libc::SYS_times,
     // waiting
-    libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1, libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait, libc::SYS_eventfd2, libc::SYS_signalfd4,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_signalfd4,
     // signals of this process
-    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_rt_sigpending,
-    libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall, libc::SYS_exit, libc::SYS_exit_group,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigpending,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
     // who and where
-    libc::SYS_getpid, libc::SYS_getppid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid,
-    libc::SYS_getegid, libc::SYS_getpgid, libc::SYS_getsid, libc::SYS_getgroups, libc::SYS_uname,
-    libc::SYS_sysinfo, libc::SYS_getrusage, libc::SYS_prlimit64, libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getpgid,
+    libc::SYS_getsid,
+    libc::SYS_getgroups,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+    libc::SYS_getrusage,
+    libc::SYS_prlimit64,
+    libc::SYS_getrandom,
     // to put the second filter on, which takes it away
     libc::SYS_seccomp,
     // sockets that are there already: the host's own, and those that `socket` was allowed to make
-    libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_getsockopt, libc::SYS_setsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
     libc::SYS_shutdown,
 ];
 
 #[cfg(target_arch = "x86_64")]
 const ALWAYS_X86_64: &[i64] = &[
-    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink,
-    libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_pipe,
-    libc::SYS_dup2, libc::SYS_eventfd, libc::SYS_time, libc::SYS_alarm, libc::SYS_pause,
-    libc::SYS_arch_prctl, libc::SYS_getpgrp, libc::SYS_getdents, libc::SYS_getrlimit,
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_epoll_create,
+    libc::SYS_epoll_wait,
+    libc::SYS_pipe,
+    libc::SYS_dup2,
+    libc::SYS_eventfd,
+    libc::SYS_time,
+    libc::SYS_alarm,
+    libc::SYS_pause,
+    libc::SYS_arch_prctl,
+    libc::SYS_getpgrp,
+    libc::SYS_getdents,
+    libc::SYS_getrlimit,
     libc::SYS_inotify_init,
 ];

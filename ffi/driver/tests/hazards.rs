@@ -1,0 +1,414 @@
+//! Every hazard that a C driver brings, against the real host process: each must end in the outcome that names it.
+
+mod kit;
+
+use dunlin_driver::{Cause, Host, HostError, Quality, Value};
+use kit::{first_failure, hostile, runtime, spec};
+
+fn run(mode: &str) -> Result<(), HostError> {
+    runtime().block_on(first_failure(&hostile(mode, "")))
+}
+
+fn cause(mode: &str) -> (Cause, String) {
+    let error = run(mode).expect_err(mode);
+    (error.cause(), error.detail())
+}
+
+#[test]
+fn broken_contracts_are_named() {
+    let cases = [
+        ("overcount", "it returned 9, at most 8"),
+        ("int-max", "it returned 2147483647"),
+        ("negative", "it returned -100000, which is no negated errno"),
+        ("int-min", "it returned -2147483648"),
+        (
+            "past-front",
+            "wrote 1 bytes in front of the `read out` buffer",
+        ),
+        ("unwritten", "sample 0 of 2: was counted but not written"),
+        ("half-written", "sample 0 of 3: its value was not written"),
+        ("channel-bad", "channel 4 of 4 does not exist"),
+        ("channel-frame", "is no value of channel \"c3\" (frame)"),
+        ("quality-bad", "quality 3 does not exist"),
+        ("bool-2", "0x2 is no value of channel \"c2\" (bool)"),
+        ("bool-255", "0xff is no value of channel \"c2\" (bool)"),
+        ("stamp-negative", "its stamp -1 is negative"),
+        ("stamp-future", "in the future"),
+        ("stamp-back", "before the one before it"),
+        ("name-unterminated", "its name has no NUL within 64 bytes"),
+        ("name-utf8", "its name is not UTF-8"),
+        ("name-format", "\"%n%s%n\" is not [A-Za-z0-9_.-]{1,63}"),
+        ("name-twice", "two channels are named \"c0\""),
+        ("name-empty", "name \"\" is not"),
+        ("kind-bad", "kind 77 does not exist"),
+        ("range-nan", "is empty"),
+        ("channels-many", "it returned 5000, at most 4096"),
+        ("channels-grow", "it had 65 channels and now has 66"),
+        ("open-null", "it returned success and no device"),
+        ("open-positive", "it returned 7, at most 0"),
+    ];
+    for (mode, expected) in cases {
+        let (cause, detail) = cause(mode);
+        assert_eq!(cause, Cause::Contract, "{mode}: {detail}");
+        assert!(detail.contains(expected), "{mode}: {detail}");
+    }
+}
+
+#[test]
+fn wild_accesses_fault_in_the_guards_and_are_named() {
+    let cases = [
+        ("past-end", "past the end of the `read out` memory"),
+        ("far-front", "wrongly into the `read out` memory"),
+        ("channels-past", "past the end of the `channels out` memory"),
+        (
+            "open-options-write",
+            "wrongly into the `open options` memory",
+        ),
+        (
+            "open-options-past",
+            "past the end of the `open options` memory",
+        ),
+        ("open-why-past", "past the end of the `why` memory"),
+        ("kept", "wrongly into the `read out` memory"),
+        ("kept-same-thread", "`read out` memory"),
+    ];
+    for (mode, expected) in cases {
+        let (cause, detail) = cause(mode);
+        assert_eq!(cause, Cause::Contract, "{mode}: {detail}");
+        assert!(detail.contains(expected), "{mode}: {detail}");
+    }
+}
+
+#[test]
+fn deaths_are_told_apart() {
+    let cases = [
+        (
+            "crash",
+            Cause::Crash { signal: 11 },
+            "SIGSEGV at address 0x10",
+        ),
+        ("open-crash", Cause::Crash { signal: 11 }, "SIGSEGV"),
+        ("abort", Cause::Crash { signal: 6 }, "SIGABRT"),
+        ("recurse", Cause::Crash { signal: 11 }, "SIGSEGV"),
+        ("exit", Cause::Exit { code: 3 }, "exited with code 3"),
+        ("_exit", Cause::Exit { code: 0 }, "exited with code 0"),
+        ("close-crash", Cause::Crash { signal: 6 }, "SIGABRT"),
+        (
+            "hang",
+            Cause::Hang { call: "read" },
+            "read did not return in time",
+        ),
+        (
+            "spin",
+            Cause::Hang { call: "read" },
+            "read did not return in time",
+        ),
+        (
+            "stop",
+            Cause::Hang { call: "read" },
+            "read did not return in time",
+        ),
+        (
+            "open-hang",
+            Cause::Hang { call: "open" },
+            "open did not return in time",
+        ),
+        (
+            "close-hang",
+            Cause::Hang { call: "close" },
+            "close did not return in time",
+        ),
+    ];
+    for (mode, expected, detail) in cases {
+        let mut spec = hostile(mode, "");
+        if mode.ends_with("hang") {
+            spec.deadline_ms = 400;
+        }
+        let started = std::time::Instant::now();
+        let error = runtime().block_on(first_failure(&spec)).expect_err(mode);
+        assert_eq!(error.cause(), expected, "{mode}: {}", error.detail());
+        assert!(
+            error.detail().contains(detail),
+            "{mode}: {}",
+            error.detail()
+        );
+        assert!(
+            started.elapsed().as_millis() < 1500,
+            "{mode}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_host_that_closes_its_socket_is_ended() {
+    let (cause, detail) = cause("close-fds");
+    assert!(
+        matches!(cause, Cause::Exit { code: 76 } | Cause::Contract),
+        "{cause:?}: {detail}"
+    );
+}
+
+#[test]
+fn limits_hold() {
+    if option_env!("DUNLIN_ASAN").is_none() {
+        let (cause, detail) = cause("leak");
+        assert_eq!(cause, Cause::Limit { what: "memory" }, "{detail}");
+    }
+    let mut spec = hostile("burn", "");
+    spec.limits.cpu_percent = Some(50);
+    spec.limits.cpu_window_ms = 300;
+    let outcome = runtime().block_on(async {
+        let mut host = Host::spawn(&spec)?;
+        host.open().await?;
+        for _ in 0..400 {
+            host.read(8, 50).await?;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        Ok(())
+    });
+    let error: HostError = outcome.expect_err("burns a CPU");
+    assert_eq!(
+        error.cause(),
+        Cause::Limit { what: "cpu" },
+        "{}",
+        error.detail()
+    );
+    assert_eq!(errno("fd-flood"), libc_errno::EMFILE);
+}
+
+/// Errnos by the numbers that x86-64 and aarch64 share.
+mod libc_errno {
+    pub(super) const EPERM: i32 = 1;
+    pub(super) const EIO: i32 = 5;
+    pub(super) const ENXIO: i32 = 6;
+    pub(super) const EACCES: i32 = 13;
+    pub(super) const EMFILE: i32 = 24;
+    pub(super) const ENOSYS: i32 = 38;
+    pub(super) const EISCONN: i32 = 106;
+    pub(super) const EALREADY: i32 = 114;
+}
+
+fn errno_of(spec: &dunlin_driver::Spec) -> i32 {
+    let error = runtime().block_on(first_failure(spec)).expect_err("fails");
+    match error.cause() {
+        Cause::Device { errno } => errno,
+        other => panic!("{:?}: {other:?}: {}", spec.options, error.detail()),
+    }
+}
+
+fn errno(mode: &str) -> i32 {
+    errno_of(&hostile(mode, ""))
+}
+
+#[test]
+fn errors_of_the_device_keep_host_and_errno() {
+    runtime().block_on(async {
+        let mut host = Host::spawn(&hostile("eio", "1")).expect("starts");
+        host.open().await.expect("opens");
+        host.read(8, 0).await.expect("the first is good");
+        for _ in 0..3 {
+            let error = host.read(8, 0).await.expect_err("EIO");
+            assert_eq!(
+                error.cause(),
+                Cause::Device {
+                    errno: libc_errno::EIO
+                }
+            );
+            let detail = error.detail();
+            // What the driver says is data: escaped, and never a format.
+            assert!(
+                detail.contains("the \\u{1b}[31m wire %n is cut"),
+                "{detail}"
+            );
+        }
+        host.close().await.expect("closes");
+    });
+    assert_eq!(errno("open-fails"), libc_errno::ENXIO);
+    assert_eq!(errno("open-why-full"), libc_errno::EIO);
+}
+
+#[test]
+fn the_sandbox_holds() {
+    use libc_errno::{EACCES, ENOSYS, EPERM};
+    let cases: [(&str, &[i32]); 22] = [
+        ("constructor", &[EACCES]),
+        ("fork", &[EPERM]),
+        ("raw-fork", &[EPERM]),
+        ("exec", &[EPERM, EACCES]),
+        ("system", &[EPERM]),
+        ("socket-inet", &[ENOSYS]),
+        ("socket-unix", &[ENOSYS]),
+        ("socket-udp", &[ENOSYS]),
+        ("socket-mptcp", &[ENOSYS]),
+        ("shadow", &[EACCES]),
+        ("proc-agent", &[EACCES]),
+        ("write-file", &[EACCES]),
+        ("chmod", &[EPERM, ENOSYS]),
+        ("kill-agent", &[EPERM]),
+        ("kill-all", &[EPERM]),
+        ("tkill-agent", &[EPERM]),
+        ("ptrace", &[EPERM]),
+        ("outlive", &[ENOSYS]),
+        ("unshare", &[EPERM]),
+        ("seccomp", &[EPERM]),
+        ("environment", &[EACCES]),
+        ("descriptors", &[EACCES]),
+    ];
+    for (mode, expected) in cases {
+        let found = errno(mode);
+        assert!(
+            expected.contains(&found),
+            "{mode}: errno {found}, expected {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn grants_open_what_they_name_and_nothing_else() {
+    let room = tempfile::tempdir().expect("room");
+    let (mine, other) = (room.path().join("mine"), room.path().join("other"));
+    for path in [&mine, &other] {
+        std::fs::write(path, "x").expect("written");
+    }
+    let asked = |path: &std::path::Path, granted: bool| {
+        let mut spec = hostile("read-file", path.to_str().expect("UTF-8"));
+        if granted {
+            spec.grants.read.push(mine.clone());
+        }
+        errno_of(&spec)
+    };
+    assert_eq!(asked(&mine, true), libc_errno::EALREADY);
+    assert_eq!(asked(&mine, false), libc_errno::EACCES);
+    assert_eq!(asked(&other, true), libc_errno::EACCES);
+
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (granted, forbidden) = (listen(), listen());
+    let port = |listener: &std::net::TcpListener| listener.local_addr().expect("bound").port();
+    let connect = |to: u16, mode: &str| {
+        let mut spec = hostile(mode, &to.to_string());
+        spec.grants
+            .network
+            .push(format!("127.0.0.1:{}", port(&granted)));
+        errno_of(&spec)
+    };
+    assert_eq!(connect(port(&granted), "connect"), libc_errno::EISCONN);
+    assert_eq!(connect(port(&forbidden), "connect"), libc_errno::EACCES);
+    for mode in ["socket-udp", "socket-mptcp", "socket-unix"] {
+        assert_eq!(connect(0, mode), libc_errno::ENOSYS, "{mode}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_library_is_said() {
+    let refused = |name: &str| {
+        let error = runtime()
+            .block_on(first_failure(&spec(name)))
+            .expect_err(name);
+        assert_eq!(error.cause(), Cause::Start, "{name}: {}", error.detail());
+        error.detail()
+    };
+    let cases = [
+        ("bad-major", "built for driver ABI 2.0"),
+        ("bad-size", "its table claims 8 bytes, ABI 1.0 has 96"),
+        ("bad-id", "its id \"Bad Id\" is not [a-z0-9_-]{1,31}"),
+        ("bad-long-id", "its id has no NUL within 31 bytes"),
+        ("bad-null", "its table has no read"),
+        ("bad-entry", "does not export dunlin_driver_entry"),
+        ("not-there", "No such file or directory"),
+        ("hostile", "option \"mode\": missing: how to misbehave"),
+    ];
+    for (name, expected) in cases {
+        let detail = refused(name);
+        assert!(detail.contains(expected), "{name}: {detail}");
+    }
+}
+
+#[test]
+fn a_pinned_library_loads_only_as_pinned() {
+    use sha2::Digest as _;
+    let mut spec = spec("template");
+    let bytes = std::fs::read(&spec.library).expect("the driver");
+    let mut pin: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+    spec.sha256 = Some(pin);
+    runtime().block_on(first_failure(&spec)).expect("as pinned");
+    pin[0] ^= 1;
+    spec.sha256 = Some(pin);
+    let error = runtime()
+        .block_on(first_failure(&spec))
+        .expect_err("another pin");
+    assert!(error.detail().contains("pinned is"), "{}", error.detail());
+}
+
+#[test]
+fn frames_are_checked() {
+    let read = |mode: &str| {
+        runtime().block_on(async {
+            let mut host = Host::spawn(&hostile(mode, "")).expect("starts");
+            host.open().await.expect("opens");
+            let frames = host.read_frames(4, 10).await?;
+            Ok(frames
+                .iter()
+                .map(|(span, bytes)| (span.channel, bytes.to_vec()))
+                .collect())
+        })
+    };
+    let good: Result<Vec<_>, HostError> = read("good");
+    assert_eq!(good.expect("good frames"), [(3, b"hello".to_vec())]);
+    let bad = [
+        "length", "offset", "wrap", "zero", "channel", "past", "count",
+    ];
+    for mode in bad.map(|name| format!("frame-{name}")) {
+        let error: HostError = read(&mode).expect_err(&mode);
+        assert_eq!(error.cause(), Cause::Contract, "{mode}: {}", error.detail());
+    }
+}
+
+#[test]
+fn writes_reach_writable_channels_of_their_kind() {
+    runtime().block_on(async {
+        let mut host = Host::spawn(&spec("template")).expect("starts");
+        host.open().await.expect("opens");
+        host.write(1, Value::Float(25.5)).await.expect("in range");
+        let samples = host.read(8, 0).await.expect("reads");
+        assert_eq!(samples[1].value, Value::Float(25.5));
+        assert_eq!(samples[1].quality, Quality::Good);
+        let error = host
+            .write(1, Value::Float(31.0))
+            .await
+            .expect_err("out of range");
+        assert_eq!(error.cause(), Cause::Device { errno: 34 });
+        assert!(
+            error.detail().contains("the set point is 5 to 30 Cel"),
+            "{}",
+            error.detail()
+        );
+        for (channel, value) in [
+            (0, Value::Int(1)),
+            (1, Value::Int(1)),
+            (9, Value::Float(1.0)),
+        ] {
+            let error = host.write(channel, value).await.expect_err("refused");
+            assert!(matches!(error, HostError::Failed(_)), "{error}");
+        }
+        host.close().await.expect("closes");
+    });
+    let (cause, detail) = runtime().block_on(async {
+        let mut host = Host::spawn(&hostile("write-value", "")).expect("starts");
+        host.open().await.expect("opens");
+        let error = host
+            .write(0, Value::Float(1.0))
+            .await
+            .expect_err("scribbles");
+        (error.cause(), error.detail())
+    });
+    assert_eq!(cause, Cause::Contract, "{detail}");
+    assert!(detail.contains("`write value` memory"), "{detail}");
+}
+
+#[test]
+fn harmless_oddities_are_tolerated() {
+    for mode in ["good", "reserved", "channels-4096", "flood", "explain-past"] {
+        run(mode).unwrap_or_else(|error| panic!("{mode}: {error}"));
+    }
+}

@@ -1,0 +1,51 @@
+//! What the tests of this crate share: drivers, specs, and a run to the first failure.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::path::PathBuf;
+
+use dunlin_driver::{Host, HostError, Spec};
+
+/// One of the drivers that build.rs makes.
+pub(crate) fn driver(name: &str) -> PathBuf {
+    PathBuf::from(env!("DUNLIN_EXAMPLE_DRIVERS")).join(format!("{name}.so"))
+}
+
+/// A spec with deadlines that make tests short.
+pub(crate) fn spec(name: &str) -> Spec {
+    let host = PathBuf::from(env!("CARGO_BIN_EXE_dunlin-driver-host"));
+    let mut spec = Spec::new(name, host, driver(name));
+    spec.deadline_ms = 3000;
+    spec.slack_ms = 150;
+    spec.interval_ms = Some(5);
+    spec.limits.memory_mb = if option_env!("DUNLIN_ASAN").is_some() {
+        None
+    } else {
+        Some(192)
+    };
+    spec
+}
+
+/// The hostile driver in a mode.
+pub(crate) fn hostile(mode: &str, arg: &str) -> Spec {
+    let mut spec = spec("hostile");
+    spec.options = vec![("mode".into(), mode.into()), ("arg".into(), arg.into())];
+    spec
+}
+
+/// Opens and reads a few times; the first failure.
+pub(crate) async fn first_failure(spec: &Spec) -> Result<(), HostError> {
+    let mut host = Host::spawn(spec)?;
+    host.open().await?;
+    for _ in 0..20 {
+        host.read(8, 50).await?;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    host.close().await
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
