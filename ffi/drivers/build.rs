@@ -6,15 +6,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A driver: its name, its sources, and the pkg-config name and Debian package of its C library.
+/// A C library: its name, its Debian package, a header of it, and whether it comes with a `.pc` file.
+struct Library {
+    name: &'static str,
+    package: &'static str,
+    header: &'static str,
+    pkg_config: bool,
+}
+
+const SENSORS: Library =
+    Library { name: "libsensors", package: "libsensors-dev", header: "sensors/sensors.h", pkg_config: false };
+const MODBUS: Library =
+    Library { name: "libmodbus", package: "libmodbus-dev", header: "modbus/modbus.h", pkg_config: true };
+
+/// A driver: its name, its sources and its C library.
 struct Driver {
     name: &'static str,
     sources: &'static [&'static str],
-    library: Option<(&'static str, &'static str)>,
+    library: Option<Library>,
 }
 
 const DRIVERS: &[Driver] = &[
     Driver { name: "sim", sources: &["sim.c"], library: None },
+    Driver { name: "host", sources: &["host.c"], library: Some(SENSORS) },
+    Driver { name: "modbus", sources: &["modbus.c"], library: Some(MODBUS) },
 ];
 
 fn main() {
@@ -60,23 +75,40 @@ fn link(driver: &Driver, object: &Path) -> Result<(), Box<dyn Error>> {
         command.arg(Path::new("c").join(source));
     }
     let mut libraries = vec!["-lm".to_owned()];
-    if let Some((name, package)) = driver.library {
-        let found = pkg_config::Config::new().cargo_metadata(false).env_metadata(true).probe(name);
-        let found = found.map_err(|error| {
-            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            format!("the {} driver needs {name} for the target: install {package} ({first})", driver.name)
-        })?;
-        command.args(found.include_paths.iter().map(|path| format!("-I{}", path.display())));
-        libraries.extend(found.link_paths.iter().map(|path| format!("-L{}", path.display())));
-        libraries.extend(found.libs.iter().map(|lib| format!("-l{lib}")));
+    if let Some(library) = &driver.library {
+        libraries.extend(find(library).map_err(|error| {
+            let (name, package) = (library.name, library.package);
+            format!("the {} driver needs {name} for the target: install {package} ({error})", driver.name)
+        })?);
     }
     run(command.arg("-o").arg(object).args(libraries))
 }
 
+/// The flags for a library: from pkg-config, or by trying where its package has no `.pc` file.
+fn find(library: &Library) -> Result<Vec<String>, Box<dyn Error>> {
+    if !library.pkg_config {
+        let flag = format!("-l{}", library.name.trim_start_matches("lib"));
+        let probe = PathBuf::from(env::var("OUT_DIR")?).join("probe.c");
+        fs::write(&probe, format!("#include <stdio.h>\n#include <{}>\nint main(void) {{ return 0; }}\n", library.header))?;
+        run(compiler().arg(&probe).arg("-o").arg(probe.with_extension("out")).arg(&flag))
+            .map_err(|_| format!("cannot compile with <{}> and {flag}", library.header))?;
+        return Ok(vec![flag]);
+    }
+    let found = pkg_config::Config::new().cargo_metadata(false).probe(library.name);
+    let found = found.map_err(|_| "pkg-config does not find it")?;
+    let mut flags = Vec::new();
+    flags.extend(found.include_paths.iter().map(|path| format!("-I{}", path.display())));
+    flags.extend(found.link_paths.iter().map(|path| format!("-L{}", path.display())));
+    flags.extend(found.libs.iter().map(|lib| format!("-l{lib}")));
+    Ok(flags)
+}
+
 fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot run {}: {error}", command.get_program().to_string_lossy()))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).replace('\n', " | ").into())
+    let program = command.get_program().to_string_lossy().into_owned();
+    let said = String::from_utf8_lossy(&output.stderr).replace('\n', " | ");
+    Err(format!("{program} failed: {said}").into())
 }
