@@ -43,7 +43,7 @@ struct dunlin_device {
   bool connected;
   int64_t timeout_ms;
   char name[160]; /* for explanations */
-  char failure[200];
+  char failure[512];
   uint32_t count;
   uint32_t next; /* point to hand out next; 0 = measure first */
   uint32_t *by_address;
@@ -483,7 +483,7 @@ static int32_t modbus_channels(dunlin_device *d, dunlin_channel *out, uint32_t c
   return (int32_t)d->count;
 }
 
-static void modbus_explain(dunlin_device *d, dunlin_text *why) { explain_set(why, "%s", d->failure); }
+static void modbus_explain(dunlin_device *d, dunlin_text *why) { explain_set(why, "%.255s", d->failure); }
 
 static const void *modbus_extension(const char *id) {
   static const dunlin_actuate_1 actuate = {sizeof actuate, 0, modbus_write_device};
