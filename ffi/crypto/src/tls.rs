@@ -132,12 +132,11 @@ impl ClientTls {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
             expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
-            match server_name.parse::<IpAddr>() {
-                Ok(address) => expected.set_ip(address)?,
-                Err(_) => {
-                    expected.set_host(server_name)?;
-                    ssl.set_hostname(server_name)?;
-                }
+            if let Ok(address) = server_name.parse::<IpAddr>() {
+                expected.set_ip(address)?;
+            } else {
+                expected.set_host(server_name)?;
+                ssl.set_hostname(server_name)?;
             }
             Ok(ssl)
         };

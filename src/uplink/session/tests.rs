@@ -8,7 +8,7 @@ fn settings() -> Settings {
     let mut settings = Settings::new(vec!["mqtt://127.0.0.1".parse().unwrap()], "c");
     settings.backoff = BackoffSettings {
         base: Duration::from_millis(100),
-        max: Duration::from_millis(10_000),
+        max: Duration::from_secs(10),
         stable: Duration::from_secs(1),
     };
     settings
@@ -279,9 +279,7 @@ fn writing_does_not_hide_a_half_open_connection() {
     for second in 1..10_u64 {
         s.now_ms = second * 1_000;
         s.publish(second, "t");
-        if s.session.tick(s.now_ms).is_err() {
-            panic!("too early");
-        }
+        s.session.tick(s.now_ms).unwrap();
     }
     assert!(
         s.written().windows(2).any(|w| w == [0xC0, 0]),
