@@ -323,9 +323,9 @@ async fn a_broker_that_accepts_and_closes_is_met_with_growing_waits() {
             accepted += 1;
             let mut connect = [0; 256];
             assert!(stream.read(&mut connect).await.unwrap() > 0);
-            // CONNACK success, then DISCONNECT 0x89, server busy.
+            // CONNACK success, then DISCONNECT 0x8B, server shutting down.
             stream
-                .write_all(&[0x20, 3, 0, 0, 0, 0xE0, 1, 0x89])
+                .write_all(&[0x20, 3, 0, 0, 0, 0xE0, 1, 0x8B])
                 .await
                 .unwrap();
         }
@@ -340,11 +340,14 @@ async fn a_broker_that_accepts_and_closes_is_met_with_growing_waits() {
             while let Some(event) = events.recv().await {
                 if let Event::Disconnected { reason, .. } = event {
                     assert!(matches!(&reason, Lost::Kicked { .. }), "{reason}");
-                    assert!(reason.to_string().contains("server busy"));
+                    assert!(reason.to_string().contains("server shutting down"));
                 }
             }
         } => unreachable!("the uplink lives"),
     };
-    // Each wait is at least a tenth of 5 s. A backoff that CONNACK resets would come many times as often.
-    assert!((2..=7).contains(&accepted), "{accepted} connections in 3 s");
+    // The waits double: about 8 attempts. A backoff that CONNACK resets would make about 120.
+    assert!(
+        (3..=30).contains(&accepted),
+        "{accepted} connections in 3 s"
+    );
 }

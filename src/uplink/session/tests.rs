@@ -155,6 +155,12 @@ fn acks_come_in_ranges_and_doubled_late_and_wrong_ones_count_for_nothing() {
     );
     s.ack(5, 0);
     assert_eq!(s.acked(), [(4, 4)]);
+    s.ack(5, 0);
+    assert_eq!(
+        (s.session.stray_acks(), s.acked()),
+        (5, vec![]),
+        "done, and behind one that is not"
+    );
     s.ack(4, 0);
     s.ack(6, 0);
     assert_eq!(s.acked(), [(3, 3), (5, 5)]);
@@ -218,6 +224,8 @@ fn receive_maximum_one_sends_one_at_a_time() {
     for token in 0..3 {
         s.publish(token, "t");
     }
+    s.ack(2, 0);
+    assert_eq!(s.session.stray_acks(), 1, "a PUBACK for what was not sent");
     for token in 0..3 {
         assert_eq!(s.payloads(), [token.to_string()]);
         s.ack(u16::try_from(token).unwrap() + 1, 0);
