@@ -44,7 +44,7 @@ fn main() {
             Some(certificates.client("client")),
         ),
     ] {
-        let broker = Broker::start(&security);
+        let broker = Broker::start_logging(&security, "error");
         let ours = ours(&broker, files.clone());
         let theirs = theirs(&broker, files);
         println!(

@@ -98,6 +98,8 @@ impl ClientTls {
                     | SslMode::ENABLE_PARTIAL_WRITE
                     | SslMode::RELEASE_BUFFERS,
             );
+            // One read takes many records, not each its header and then its body.
+            builder.set_read_ahead(true);
             builder.set_verify(SslVerifyMode::PEER);
             builder.set_cert_store(store.build());
             builder.set_certificate(own)?;
