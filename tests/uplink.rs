@@ -27,7 +27,7 @@ fn settings(endpoint: &str, client_id: &str) -> Settings {
 async fn deliver(uplink: &Uplink, events: &mut Events, count: u64, mut at: impl FnMut(u64)) {
     let topic: Arc<str> = "t/order".into();
     let (mut next, mut acked) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while acked < count {
         tokio::select! {
             permit = uplink.reserve(), if next < count => {
@@ -44,7 +44,7 @@ async fn deliver(uplink: &Uplink, events: &mut Events, count: u64, mut at: impl 
     }
 }
 
-/// What mosquitto_sub got, with repeats that QoS 1 allows taken away; fails on a loss or a change of order.
+/// What `mosquitto_sub` got, with repeats that `QoS` 1 allows taken away; fails on a loss or a change of order.
 fn in_order(received: &str, count: u64) -> usize {
     let mut expected = 0;
     let mut repeats = 0;
@@ -322,10 +322,10 @@ async fn a_broker_that_accepts_and_closes_is_met_with_growing_waits() {
         while let Ok(Ok((mut stream, _))) = tokio::time::timeout_at(end, listener.accept()).await {
             accepted += 1;
             let mut connect = [0; 256];
-            stream.read(&mut connect).await.unwrap();
-            // CONNACK success, then DISCONNECT 0x89, server busy.
+            assert!(stream.read(&mut connect).await.unwrap() > 0);
+            // CONNACK success, then DISCONNECT 0x8B, server shutting down.
             stream
-                .write_all(&[0x20, 3, 0, 0, 0, 0xE0, 1, 0x89])
+                .write_all(&[0x20, 3, 0, 0, 0, 0xE0, 1, 0x8B])
                 .await
                 .unwrap();
         }
@@ -340,11 +340,14 @@ async fn a_broker_that_accepts_and_closes_is_met_with_growing_waits() {
             while let Some(event) = events.recv().await {
                 if let Event::Disconnected { reason, .. } = event {
                     assert!(matches!(&reason, Lost::Kicked { .. }), "{reason}");
-                    assert!(reason.to_string().contains("server busy"));
+                    assert!(reason.to_string().contains("server shutting down"));
                 }
             }
         } => unreachable!("the uplink lives"),
     };
-    // Each wait is at least a tenth of 5 s. A backoff that CONNACK resets would come many times as often.
-    assert!((2..=7).contains(&accepted), "{accepted} connections in 3 s");
+    // The waits double: about 8 attempts. A backoff that CONNACK resets would make about 120.
+    assert!(
+        (3..=30).contains(&accepted),
+        "{accepted} connections in 3 s"
+    );
 }

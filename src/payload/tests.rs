@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -90,10 +91,10 @@ fn the_documented_examples_are_what_is_written() {
     let json = encoded(Encoding::Json, Class::Critical, &documented());
     assert_eq!(std::str::from_utf8(&json).unwrap(), block("json"));
     let one = [sample(0, Value::Int(-3), Quality::Good)];
-    let hex: String = encoded(Encoding::Cbor, Class::Normal, &one)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hex = String::new();
+    for byte in encoded(Encoding::Cbor, Class::Normal, &one) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
     assert_eq!(hex, block("cbor").replace('\n', ""));
 }
 

@@ -91,7 +91,7 @@ impl Settings {
             ack_timeout: Duration::from_secs(30),
             backoff: BackoffSettings {
                 base: Duration::from_millis(500),
-                max: Duration::from_secs(60),
+                max: Duration::from_mins(1),
                 stable: Duration::from_secs(10),
             },
             subscriptions: Vec::new(),

@@ -103,14 +103,29 @@ pub(super) async fn visit(
                 Poll::Pending => break,
             }
         }
-        // Read also after a failed write: the broker's last word, such as a TLS alert, says why.
+        // Read also after a failed write: the broker's last word, such as a TLS alert, says why. Read on while there is
+        // more: a broker sends each PUBACK as a TLS record of its own, and a read gives one record.
         if let Some(input) = input.as_deref_mut() {
             let mut buffer = ReadBuf::new(input);
-            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() && progress.failed.is_some() => {}
-                Poll::Ready(Ok(())) => progress.read = Some(buffer.filled().len()),
-                Poll::Ready(Err(error)) => progress.failed = Some(("read", error)),
-                Poll::Pending => {}
+            while buffer.remaining() > 0 {
+                let before = buffer.filled().len();
+                match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                        progress.read = Some(buffer.filled().len());
+                    }
+                    // The end. It shows again at the next visit, after what was read before it.
+                    Poll::Ready(Ok(())) => {
+                        if progress.failed.is_none() {
+                            progress.read.get_or_insert(0);
+                        }
+                        break;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        progress.failed = Some(("read", error));
+                        break;
+                    }
+                    Poll::Pending => break,
+                }
             }
         }
         if progress.wrote > 0 || progress.read.is_some() || progress.failed.is_some() {

@@ -58,13 +58,21 @@ mod tests {
         let path = dir.path().join("abc");
         std::fs::write(&path, "abc").unwrap();
         // FIPS 180-2, appendix B.1.
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let hex: String = sha256_file(&path)
-            .unwrap()
+        let expected: [u32; 8] = [
+            0xba78_16bf,
+            0x8f01_cfea,
+            0x4141_40de,
+            0x5dae_2223,
+            0xb003_61a3,
+            0x9617_7a9c,
+            0xb410_ff61,
+            0xf200_15ad,
+        ];
+        let expected: Vec<u8> = expected
             .iter()
-            .map(|byte| format!("{byte:02x}"))
+            .flat_map(|word| word.to_be_bytes())
             .collect();
-        assert_eq!(hex, expected);
+        assert_eq!(sha256_file(&path).unwrap()[..], expected);
         assert!(sha256_file(&dir.path().join("absent")).is_err());
     }
 

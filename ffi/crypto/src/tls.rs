@@ -98,6 +98,8 @@ impl ClientTls {
                     | SslMode::ENABLE_PARTIAL_WRITE
                     | SslMode::RELEASE_BUFFERS,
             );
+            // One read takes many records, not each its header and then its body.
+            builder.set_read_ahead(true);
             builder.set_verify(SslVerifyMode::PEER);
             builder.set_cert_store(store.build());
             builder.set_certificate(own)?;
@@ -132,12 +134,11 @@ impl ClientTls {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
             expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
-            match server_name.parse::<IpAddr>() {
-                Ok(address) => expected.set_ip(address)?,
-                Err(_) => {
-                    expected.set_host(server_name)?;
-                    ssl.set_hostname(server_name)?;
-                }
+            if let Ok(address) = server_name.parse::<IpAddr>() {
+                expected.set_ip(address)?;
+            } else {
+                expected.set_host(server_name)?;
+                ssl.set_hostname(server_name)?;
             }
             Ok(ssl)
         };

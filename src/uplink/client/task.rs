@@ -176,6 +176,16 @@ impl Task {
         tokio::select! {
             biased;
             progress = transport::visit(stream, self.session.output(), (!paused).then_some(&mut *input)) => {
+                // A refusal and the reset behind it race our first write: wait for the broker's last word.
+                let last = match (&progress.failed, progress.read) {
+                    (Some(("write", _)), None) => {
+                        timeout(FAREWELL, transport::visit(stream, &[], Some(&mut *input))).await.ok()
+                    }
+                    _ => None,
+                };
+                if let Some(last) = last {
+                    self.visited(last, input)?;
+                }
                 self.visited(progress, input)?;
             }
             count = self.outgoing.recv_many(&mut self.batch, room), if more => {
