@@ -32,8 +32,8 @@ impl AppendError {
     }
 }
 
-/// The buffer of one agent: a log per class under one size limit. Dropping the last handle writes what was queued,
-/// persists the cursors, and ends the writer thread.
+/// The buffer of one agent: a log per class under one size limit. Share it in an `Arc`. Dropping it writes what was
+/// queued, persists the cursors, and waits for the writer thread: drop it where blocking does no harm.
 pub struct Store {
     shared: Arc<Shared>,
     queue: Arc<Queue>,

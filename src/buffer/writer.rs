@@ -39,8 +39,10 @@ struct State {
     moved: Option<Instant>,
     /// Frames released since.
     moved_frames: u64,
-    /// Classes whose next append found the store full. Cleared by a release.
+    /// Classes whose next append found the store full. Cleared by what may have made space.
     stalled: [bool; 3],
+    /// Something was released since space was last looked for.
+    freed: bool,
     closed: bool,
 }
 
@@ -86,6 +88,7 @@ impl Queue {
         let first = state.moved.is_none();
         state.moved.get_or_insert_with(Instant::now);
         state.moved_frames += frames;
+        state.freed = true;
         let due = state.moved_frames >= self.cursor_frames_max;
         let waited_for = state.stalled.contains(&true);
         drop(state);
@@ -187,7 +190,8 @@ impl Writer {
                 return cursors(&mut state);
             }
             if let Some(moved) = state.moved {
-                if state.stalled.contains(&true) {
+                if state.freed && state.stalled.contains(&true) {
+                    state.freed = false;
                     state.stalled = [false; 3];
                     return Work::Space;
                 }
@@ -268,6 +272,8 @@ impl Writer {
         }
         match outcome {
             Ok(mut first) => {
+                // It may have dropped something that another class waits for.
+                self.queue.state().stalled = [false; 3];
                 for request in requests {
                     let next = first + request.batch.len() as u64;
                     answer(request, Ok(first..next));
