@@ -255,3 +255,29 @@ async fn small_appends_share_a_sync() {
     let syncs = store.stats().syncs - before;
     assert!(syncs <= 20, "{syncs} syncs for 200 appends");
 }
+
+#[tokio::test]
+async fn bulk_never_displaces_critical_and_drops_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path(), options());
+    let mut critical = 0;
+    // Until the rest is full of critical.
+    while store.stats().disk_bytes < 12 << 16 {
+        critical = store
+            .append(Class::Critical, batch(0, 10, 1000))
+            .await
+            .expect("room")
+            .end;
+    }
+    for _ in 0..40 {
+        let append = store.append(Class::Bulk, batch(0, 10, 1000));
+        let append = tokio::time::timeout(Duration::from_secs(5), append).await;
+        append
+            .expect("bulk goes on in its own space")
+            .expect("room");
+        assert!(store.stats().disk_bytes <= 16 << 16, "{:?}", store.stats());
+    }
+    assert_eq!(store.pending(Class::Critical), 0..critical);
+    assert_eq!(store.pending(Class::Bulk).end, 400);
+    assert!(store.stats().frames_dropped > 200, "{:?}", store.stats());
+}
