@@ -54,28 +54,13 @@ impl Cursor {
             released,
         };
         let written = match self.file.take() {
-            Some(file) => self.overwrite(file, slot, counters),
+            Some(file) => overwrite(file, slot, counters),
             None => self.replace(storage, slot, counters),
         };
         self.file = Some(written.map_err(|e| Error::io("write", &self.path, e))?);
         self.sequence = slot.sequence;
         self.durable = released;
         Ok(())
-    }
-
-    /// Writes the slot that does not hold the newest value.
-    fn overwrite(
-        &self,
-        file: Arc<dyn StorageFile>,
-        slot: CursorSlot,
-        counters: &Counters,
-    ) -> io::Result<Arc<dyn StorageFile>> {
-        let offset = CURSOR_SLOTS[usize::from(slot.sequence % 2 == 1)];
-        counters.bytes_written.add(CURSOR_SLOT_BYTES as u64);
-        counters.syncs.add(1);
-        write_all(file.as_ref(), &slot.encode(), offset)?;
-        file.sync()?;
-        Ok(file)
     }
 
     /// Writes a new file in the place of the old.
@@ -92,12 +77,26 @@ impl Cursor {
         }
         let file = storage.create(&new)?;
         file.set_size(CURSOR_SLOTS[1] + CURSOR_SLOT_BYTES as u64)?;
-        let file = self.overwrite(file, slot, counters)?;
+        let file = overwrite(file, slot, counters)?;
         storage.rename(&new, &self.path)?;
         counters.syncs.add(1);
         storage.sync_dir(self.path.parent().expect("a file in a directory"))?;
         Ok(file)
     }
+}
+
+/// Writes the slot that does not hold the newest value.
+fn overwrite(
+    file: Arc<dyn StorageFile>,
+    slot: CursorSlot,
+    counters: &Counters,
+) -> io::Result<Arc<dyn StorageFile>> {
+    let offset = CURSOR_SLOTS[usize::from(slot.sequence % 2 == 1)];
+    counters.bytes_written.add(CURSOR_SLOT_BYTES as u64);
+    counters.syncs.add(1);
+    write_all(file.as_ref(), &slot.encode(), offset)?;
+    file.sync()?;
+    Ok(file)
 }
 
 /// The released position that a cursor file states.

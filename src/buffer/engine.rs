@@ -29,7 +29,9 @@ impl Engine {
         dir: &Path,
         options: Options,
     ) -> Result<(Engine, Recovery), Error> {
-        let known = check_format(storage.as_ref(), dir)?;
+        let shared = Arc::new(Shared::new(storage, dir));
+        let storage = shared.storage.as_ref();
+        let known = check_format(storage, dir)?;
         let make = |path: &Path| {
             let made = storage.create_dir(path);
             made.map_err(|e| Error::io("create the directory", path, e))
@@ -43,12 +45,11 @@ impl Engine {
                 Error::io("lock", &dir.join("lock"), e)
             }
         })?;
-        let shared = Arc::new(Shared::new(storage.clone(), dir));
         for log in &shared.logs {
             make(&log.dir)?;
         }
         if !known {
-            write_format(storage.as_ref(), dir)?;
+            write_format(storage, dir)?;
         }
         for synced in [Some(dir), dir.parent()].into_iter().flatten() {
             // The parent of a relative path of one name is the empty path.
@@ -76,6 +77,10 @@ impl Engine {
         };
         engine.reclaim()?;
         Ok((engine, recovery))
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {

@@ -48,9 +48,10 @@ pub struct LogReport {
 }
 
 impl LogReport {
-    /// Damaged stretches in all segments.
+    /// Damaged stretches in all segments, and damaged headers.
     pub fn damage(&self) -> usize {
-        self.segments.iter().map(|s| s.damage.len()).sum()
+        let of = |s: &SegmentReport| s.damage.len() + usize::from(s.frames > 0 && !s.header_good);
+        self.segments.iter().map(of).sum()
     }
 }
 

@@ -320,11 +320,11 @@ pub(super) fn read_file(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
 }
 
 /// Payloads of the good frames of a segment, in a range of positions.
-pub(super) fn frames_of<'a>(
-    bytes: &'a [u8],
+pub(super) fn frames_of(
+    bytes: &[u8],
     id: u64,
     positions: Range<u64>,
-) -> impl Iterator<Item = (u64, &'a [u8])> {
+) -> impl Iterator<Item = (u64, &[u8])> {
     let scan = format::scan(bytes, id);
     scan.records
         .into_iter()

@@ -101,7 +101,9 @@ impl Options {
 
     pub(super) fn check(&self) -> Result<(), Error> {
         let fail = |name, rule: String| Err(Error::Options { name, rule });
-        if !(64 << 10..=1 << 30).contains(&self.segment_bytes) || self.segment_bytes % 4096 != 0 {
+        if !(64 << 10..=1 << 30).contains(&self.segment_bytes)
+            || !self.segment_bytes.is_multiple_of(4096)
+        {
             return fail(
                 "segment_bytes",
                 "must be 65536 to 1073741824, a multiple of 4096".to_owned(),

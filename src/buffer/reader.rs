@@ -153,7 +153,7 @@ impl Place {
             next = start;
             if let Err(e) = self.enter(shared, &segment) {
                 if e.kind() == std::io::ErrorKind::NotFound {
-                    // Dropped between the look and the open: look again.
+                    next = gone(shared, class, &segment, next, chunk);
                     continue;
                 }
                 return Err(Error::io("open", &segment.path, e));
@@ -266,6 +266,21 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("a window is smaller than the address space")
 }
 
+/// A segment is not where it was: removed because it was dropped or released since we looked, or taken away from outside.
+/// Returns the position to go on from.
+fn gone(shared: &Shared, class: Class, segment: &Segment, next: u64, chunk: &mut Chunk) -> u64 {
+    let view = shared.log(class).view();
+    if view.segments.iter().all(|s| s.id != segment.id) {
+        return next;
+    }
+    let missing = next.max(view.released).max(view.floor)..segment.end;
+    if !missing.is_empty() {
+        shared.counters.frames_lost.add(missing.end - missing.start);
+        chunk.lost.push(missing);
+    }
+    segment.end
+}
+
 /// The segment that holds position `next` or the first one after it, what is missing before it though it was not
 /// dropped, and the position to go on from; the log's next position where there is none.
 fn segment_of(
@@ -279,6 +294,8 @@ fn segment_of(
     let at = view.segments.partition_point(|s| s.end <= next);
     let segment = view.segments.get(at).ok_or(view.next)?.clone();
     let start = next.max(segment.base);
-    let lost = (start > next).then_some(next..start);
+    // What is released was delivered, to this reader or to the one before a restart.
+    let missing = next.max(view.released)..start;
+    let lost = (!missing.is_empty()).then_some(missing);
     Ok((segment, lost, start))
 }

@@ -106,12 +106,13 @@ pub(super) fn recover(
     }
 
     let mut segments = list_segments(&names, &dir);
-    for at in 0..segments.len() {
-        let path = segments[at].path.clone();
-        let size = storage.open(&path, false).and_then(|file| file.size());
-        let size = size.map_err(|e| Error::io("open", &path, e))?;
-        segments[at].bytes = size;
-        segments[at].disk_bytes = size;
+    for segment in &mut segments {
+        let size = storage
+            .open(&segment.path, false)
+            .and_then(|file| file.size());
+        let size = size.map_err(|e| Error::io("open", &segment.path, e))?;
+        segment.bytes = size;
+        segment.disk_bytes = size;
     }
 
     let mut recovery = LogRecovery {

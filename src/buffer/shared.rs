@@ -5,7 +5,7 @@ use super::fs::Storage;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// A segment as readers see it.
@@ -61,7 +61,7 @@ impl LogShared {
 
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
         // Nothing under this lock panics half way through a change, so a poisoned view is a whole one.
-        self.view.lock().unwrap_or_else(|e| e.into_inner())
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     pub(super) fn degraded(&self) -> MutexGuard<'_, Option<Degraded>> {
-        self.degraded.lock().unwrap_or_else(|e| e.into_inner())
+        self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -122,7 +122,7 @@ impl Shared {
             stats.disk_bytes += view.segments.iter().map(|s| s.disk_bytes).sum::<u64>();
             stats.frames_stored += view.next.saturating_sub(view.released.max(view.floor));
         }
-        stats.degraded = self.degraded().clone();
+        stats.degraded.clone_from(&self.degraded());
         stats
     }
 }

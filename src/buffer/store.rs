@@ -32,8 +32,8 @@ impl AppendError {
     }
 }
 
-/// The buffer of one agent: a log per class under one size limit. Dropping the last handle writes what was queued,
-/// persists the cursors, and ends the writer thread.
+/// The buffer of one agent: a log per class under one size limit. Share it in an `Arc`. Dropping it writes what was
+/// queued, persists the cursors, and waits for the writer thread: drop it where blocking does no harm.
 pub struct Store {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
@@ -50,10 +50,11 @@ impl Store {
         options: Options,
     ) -> Result<(Store, Recovery), Error> {
         options.check()?;
-        let (engine, recovery) = Engine::open(storage, dir, options.clone())?;
+        let (engine, recovery) = Engine::open(storage, dir, options)?;
         let shared = engine.shared();
-        let queue = Arc::new(Queue::new(&options));
-        let writer = Writer::new(engine, queue.clone(), &options);
+        let queue = Arc::new(Queue::new(engine.options()));
+        let append_bytes_max = engine.options().append_bytes_max();
+        let writer = Writer::new(engine, queue.clone());
         let thread = std::thread::Builder::new()
             .name("buffer-writer".to_owned())
             .spawn(move || writer.run())
@@ -61,7 +62,7 @@ impl Store {
         let store = Store {
             shared,
             queue,
-            append_bytes_max: options.append_bytes_max(),
+            append_bytes_max,
             thread: Some(thread),
         };
         Ok((store, recovery))

@@ -7,7 +7,7 @@ use super::store::AppendError;
 use super::{Batch, Class, Commit, Error, Options};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -27,7 +27,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
     room: [Arc<Semaphore>; 3],
-    queue_bytes_max: usize,
+    bytes_max: usize,
     cursor_frames_max: u64,
 }
 
@@ -39,8 +39,10 @@ struct State {
     moved: Option<Instant>,
     /// Frames released since.
     moved_frames: u64,
-    /// Classes whose next append found the store full. Cleared by a release.
+    /// Classes whose next append found the store full. Cleared by what may have made space.
     stalled: [bool; 3],
+    /// Something was released since space was last looked for.
+    freed: bool,
     closed: bool,
 }
 
@@ -51,19 +53,19 @@ impl Queue {
             state: Mutex::default(),
             wake: Condvar::new(),
             room: [room(), room(), room()],
-            queue_bytes_max: options.queue_bytes_max,
+            bytes_max: options.queue_bytes_max,
             cursor_frames_max: options.cursor_frames_max,
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code under this lock panics.
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for room for a batch. A batch larger than the whole queue gets the whole queue.
     pub(super) async fn room(&self, class: Class, batch: &Batch) -> Option<OwnedSemaphorePermit> {
-        let bytes = (batch.bytes() + 16 * batch.len()).min(self.queue_bytes_max);
+        let bytes = (batch.bytes() + 16 * batch.len()).min(self.bytes_max);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = self.room[class as usize].clone();
         room.acquire_many_owned(bytes).await.ok()
@@ -86,6 +88,7 @@ impl Queue {
         let first = state.moved.is_none();
         state.moved.get_or_insert_with(Instant::now);
         state.moved_frames += frames;
+        state.freed = true;
         let due = state.moved_frames >= self.cursor_frames_max;
         let waited_for = state.stalled.contains(&true);
         drop(state);
@@ -131,7 +134,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(engine: Engine, queue: Arc<Queue>, options: &Options) -> Writer {
+    pub(super) fn new(engine: Engine, queue: Arc<Queue>) -> Writer {
+        let options = engine.options().clone();
         Writer {
             engine,
             queue,
@@ -186,7 +190,8 @@ impl Writer {
                 return cursors(&mut state);
             }
             if let Some(moved) = state.moved {
-                if state.stalled.contains(&true) {
+                if state.freed && state.stalled.contains(&true) {
+                    state.freed = false;
                     state.stalled = [false; 3];
                     return Work::Space;
                 }
@@ -212,9 +217,9 @@ impl Writer {
                 let left = state.requests.iter_mut().flat_map(|queue| queue.drain(..));
                 return Work::End(left.collect());
             }
-            let wait = deadline.map_or(Duration::from_secs(3600), |d| d - now);
+            let wait = deadline.map_or(Duration::from_hours(1), |d| d - now);
             let woken = self.queue.wake.wait_timeout(state, wait);
-            state = woken.unwrap_or_else(|e| e.into_inner()).0;
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -267,6 +272,8 @@ impl Writer {
         }
         match outcome {
             Ok(mut first) => {
+                // It may have dropped something that another class waits for.
+                self.queue.state().stalled = [false; 3];
                 for request in requests {
                     let next = first + request.batch.len() as u64;
                     answer(request, Ok(first..next));

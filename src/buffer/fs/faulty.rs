@@ -410,15 +410,11 @@ impl StorageFile for SimFile {
         }
         let mut random = medium.random.take().unwrap_or_else(|| Random::new(7));
         let inode = &mut medium.inodes[self.inode];
-        match outcome {
-            Ok(_) => inode.durable = inode.cached.clone(),
-            Err(_) => {
-                let mut bytes = inode.durable.clone();
-                inode
-                    .dirty
-                    .iter()
-                    .for_each(|change| change.apply_torn(&mut bytes, &mut random));
-                inode.durable = bytes;
+        if outcome.is_ok() {
+            inode.durable = inode.cached.clone();
+        } else {
+            for change in &inode.dirty {
+                change.apply_torn(&mut inode.durable, &mut random);
             }
         }
         inode.dirty.clear();

@@ -209,3 +209,75 @@ async fn what_exceeds_a_bound_is_refused_with_its_name() {
     );
     assert_eq!(error.batch.len(), 1);
 }
+
+#[tokio::test]
+async fn a_segment_taken_away_is_a_loss_and_not_a_wait() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path(), options());
+    let mut reader = store.reader(Class::Normal);
+    for i in 0..3 {
+        store
+            .append(Class::Normal, batch(i * 30, 30, 1000))
+            .await
+            .expect("room");
+    }
+    let log = dir.path().join("buffer/normal");
+    let names = std::fs::read_dir(&log)
+        .expect("a log")
+        .map(|e| e.expect("an entry").path());
+    let mut segments: Vec<_> = names
+        .filter(|p| p.extension().is_some_and(|e| e == "seg"))
+        .collect();
+    segments.sort();
+    std::fs::remove_file(&segments[0]).expect("a segment");
+    let chunk = reader.next(1000, 1 << 20).await.expect("the rest");
+    assert_eq!(chunk.lost, vec![0..chunk.frames[0].position]);
+    assert_eq!(chunk.last(), Some(89));
+}
+
+#[tokio::test]
+async fn small_appends_share_a_sync() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Arc::new(open(dir.path(), options()));
+    store
+        .append(Class::Normal, batch(0, 1, 10))
+        .await
+        .expect("room");
+    let before = store.stats().syncs;
+    let appends = (0..200).map(|i| {
+        let store = store.clone();
+        tokio::spawn(async move { store.append(Class::Normal, batch(i, 1, 10)).await })
+    });
+    let appends: Vec<_> = appends.collect();
+    for append in appends {
+        append.await.expect("no panic").expect("room");
+    }
+    let syncs = store.stats().syncs - before;
+    assert!(syncs <= 20, "{syncs} syncs for 200 appends");
+}
+
+#[tokio::test]
+async fn bulk_never_displaces_critical_and_drops_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path(), options());
+    let mut critical = 0;
+    // Until the rest is full of critical.
+    while store.stats().disk_bytes < 12 << 16 {
+        critical = store
+            .append(Class::Critical, batch(0, 10, 1000))
+            .await
+            .expect("room")
+            .end;
+    }
+    for _ in 0..40 {
+        let append = store.append(Class::Bulk, batch(0, 10, 1000));
+        let append = tokio::time::timeout(Duration::from_secs(5), append).await;
+        append
+            .expect("bulk goes on in its own space")
+            .expect("room");
+        assert!(store.stats().disk_bytes <= 16 << 16, "{:?}", store.stats());
+    }
+    assert_eq!(store.pending(Class::Critical), 0..critical);
+    assert_eq!(store.pending(Class::Bulk).end, 400);
+    assert!(store.stats().frames_dropped > 200, "{:?}", store.stats());
+}
