@@ -40,13 +40,17 @@ inputs = ['d']
 inputs = ['d']
 ";
 
-struct Count;
+#[derive(Default)]
+struct Count {
+    batches: u64,
+}
 
 impl Sink for Count {
     type Error = Infallible;
 
-    async fn run(self, mut inlet: Inlet) -> Result<(), Infallible> {
+    async fn run(mut self, mut inlet: Inlet) -> Result<(), Infallible> {
         while let Some(batch) = inlet.recv().await {
+            self.batches += 1;
             std::hint::black_box(batch.records.len());
             batch.ack.done();
         }
@@ -119,7 +123,10 @@ fn plain(channels: &[Arc<Channel>]) -> Duration {
 
 async fn pipeline(channels: &[Arc<Channel>]) -> Duration {
     let (graph, made) = nodes();
-    let sinks = BTreeMap::from([("k".to_owned(), Count), ("l".to_owned(), Count)]);
+    let sinks = BTreeMap::from([
+        ("k".to_owned(), Count::default()),
+        ("l".to_owned(), Count::default()),
+    ]);
     let ledger = Arc::default();
     let started = Instant::now();
     let mut running = start(&graph, made, sinks, QUEUE_BATCHES);
@@ -128,7 +135,7 @@ async fn pipeline(channels: &[Arc<Channel>]) -> Duration {
         outlet.send(batch(channels, &ledger, number)).await;
     }
     drop(outlet);
-    let drained = running.drain(Duration::from_secs(60)).await;
+    let drained = running.drain(Duration::from_mins(1)).await;
     drained.expect("the sinks do not fail");
     assert_eq!(ledger.released(), RECORDS);
     started.elapsed()
@@ -158,5 +165,8 @@ fn main() {
     println!("claim                                     plain loop      pipeline   ratio");
     println!("                                           records/s     records/s");
     let claim = "filter, scale, deadband, two sinks";
-    println!("{claim:<38} {peer:>13.0} {dunlin:>13.0} {:>7.2}", dunlin / peer);
+    println!(
+        "{claim:<38} {peer:>13.0} {dunlin:>13.0} {:>7.2}",
+        dunlin / peer
+    );
 }

@@ -32,7 +32,10 @@ fn every_sample_of_the_page_is_valid_and_every_type_has_one() {
         panic!("{problems}");
     }
     for kind in super::TYPES.iter().chain(crate::sinks::TYPES) {
-        assert!(text.contains(&format!("type = \"{kind}\"")), "no sample of {kind}");
+        assert!(
+            text.contains(&format!("type = \"{kind}\"")),
+            "no sample of {kind}"
+        );
     }
 }
 
@@ -45,5 +48,9 @@ fn an_unknown_type_is_one_problem() {
     });
     let found = found.unwrap_err();
     assert_eq!(found.list.len(), 1);
-    assert!(found.to_string().contains("is \"scael\", which is unknown (did you mean \"scale\"?)"));
+    assert!(
+        found
+            .to_string()
+            .contains("is \"scael\", which is unknown (did you mean \"scale\"?)")
+    );
 }

@@ -70,10 +70,9 @@ impl Sink for Collect {
         let mut count = 0;
         while let Some(mut batch) = inlet.recv().await {
             match &self.taste {
-                Taste::Done => {}
                 Taste::Wait(go) => go.notified().await,
                 Taste::Fail(at) if *at == count => return Err(Full),
-                Taste::Fail(_) => {}
+                Taste::Fail(_) | Taste::Done => {}
                 Taste::Panic => panic!("a bug"),
             }
             count += 1;

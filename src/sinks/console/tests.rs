@@ -53,8 +53,8 @@ async fn shown(reader: Reader, count: u64) -> (u64, String) {
     ];
     let graph = Graph::check(nodes, &Report::default()).unwrap();
     let sinks = BTreeMap::from([("k".to_owned(), Shown(reader.clone()))]);
-    let none = BTreeMap::<String, crate::transforms::Transform>::new();
-    let mut running = start(&graph, none, sinks, 4);
+    let transforms = BTreeMap::<String, crate::transforms::Transform>::new();
+    let mut running = start(&graph, transforms, sinks, 4);
     let outlet = running.outlet("s").unwrap();
     let ledger: Arc<Ledger> = Arc::default();
     let channel = Arc::new(Channel {
@@ -105,7 +105,7 @@ async fn a_reader_that_has_gone_holds_nothing_up() {
 #[tokio::test]
 async fn a_slow_reader_misses_lines_and_holds_nothing_up() {
     let reader = Reader {
-        slow: Duration::from_secs(60),
+        slow: Duration::from_mins(1),
         ..Reader::default()
     };
     let started = std::time::Instant::now();
