@@ -184,7 +184,7 @@ impl<'a> Check<'a> {
         let mut cyclic = BTreeSet::new();
         for cycle in cycles {
             // Found against the flow of records; told with it.
-            let with_flow = cycle.iter().rev().chain(cycle.last());
+            let with_flow = cycle.first().into_iter().chain(cycle.iter().rev());
             let path: Vec<&str> = with_flow.map(|at| self.nodes[*at].name.as_str()).collect();
             let what = format!("closes a cycle: {}", path.join(" -> "));
             let place = &self.nodes[cycle[0]].inputs_place;

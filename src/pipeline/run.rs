@@ -8,7 +8,7 @@ use super::{Batch, Graph, Role, Sink, Transform};
 use crate::clock::monotonic_ns;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{Id, JoinError, JoinSet};
 
 /// Batches that wait before a node, unless configured.
@@ -66,10 +66,7 @@ impl Inlet {
 
     /// The next batch, if one waits already.
     pub fn try_recv(&mut self) -> Option<Batch> {
-        match self.batches.try_recv() {
-            Ok(batch) => Some(batch),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.batches.try_recv().ok()
     }
 }
 

@@ -93,9 +93,8 @@ async fn show(
 fn table(batch: &Batch, hidden: usize) -> String {
     let mut text = String::with_capacity(96 * batch.records.len());
     if hidden > 0 {
-        text.push_str(&format!(
-            "... {hidden} records not shown: the reader is slow\n"
-        ));
+        let written = writeln!(text, "... {hidden} records not shown: the reader is slow");
+        written.expect("a String takes every write");
     }
     for record in batch.records.iter() {
         row(&mut text, &batch.stream, record);

@@ -164,9 +164,8 @@ impl Transform for Scale {
                 }))
             });
             match plan {
-                Plan::Leave => {}
                 Plan::WrongUnit if *quality == Quality::Good => *quality = Quality::Uncertain,
-                Plan::WrongUnit => {}
+                Plan::WrongUnit | Plan::Leave => {}
                 Plan::To(scaled) => {
                     *value = Value::Float(value.as_f64().mul_add(self.factor, self.offset));
                     *channel = Arc::clone(scaled);

@@ -120,11 +120,10 @@ pub(super) fn names(batches: &[Batch]) -> String {
     let records = batches.iter().flat_map(|batch| batch.records.iter());
     let names = records.map(|record| match &record.body {
         Body::Gap(_) => "gap".to_owned(),
-        Body::Frame { channel, .. } => channel.name.clone(),
         Body::Sample {
             channel, quality, ..
         } if *quality == Quality::Bad => format!("{}!", channel.name),
-        Body::Sample { channel, .. } => channel.name.clone(),
+        Body::Sample { channel, .. } | Body::Frame { channel, .. } => channel.name.clone(),
     });
     names.collect::<Vec<_>>().join(" ")
 }

@@ -197,14 +197,13 @@ impl Window {
         }
         open.last_monotonic_ns = open.last_monotonic_ns.max(record.monotonic_ns);
         open.last_wall_ns = record.wall_ns;
-        let at = match open.by_name.get(&channel.name) {
-            Some(at) => *at,
-            None => {
-                open.channels.push(Summary::new(channel, *value));
-                open.by_name
-                    .insert(channel.name.clone(), open.channels.len() - 1);
-                open.channels.len() - 1
-            }
+        let at = if let Some(at) = open.by_name.get(&channel.name) {
+            *at
+        } else {
+            open.channels.push(Summary::new(channel, *value));
+            open.by_name
+                .insert(channel.name.clone(), open.channels.len() - 1);
+            open.channels.len() - 1
         };
         open.channels[at].add(*value, *quality);
     }
