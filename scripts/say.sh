@@ -3,7 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export root
-export PATH="$root/target/tools/bin:$HOME/.cargo/bin:$PATH"
+export PATH="$root/target/tools/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi
 

@@ -227,28 +227,13 @@ fn dependencies_point_down_bites() {
     assert_eq!(stray.len(), 1, "{stray:?}");
 }
 
+/// The node's kinds as literals; their modules are out of its reach by the dependency law.
 fn pipeline_names_no_node(source: &Source, nodes: &[String]) -> Vec<String> {
     let text = source.code_and_literals();
     let text = &text[..test_module(&text)];
-    let pieces: Vec<String> = nodes
-        .iter()
-        .flat_map(|node| [format!("\"{node}\""), format!("{node}::")])
-        .collect();
-    text.lines()
-        .enumerate()
-        .flat_map(|(at, line)| {
-            pieces
-                .iter()
-                .filter(move |p| names(line, p))
-                .map(move |p| (at, p))
-        })
-        .map(|(at, piece)| format!("{}: {piece}", source.at(at)))
-        .collect()
-}
-
-fn names(line: &str, piece: &str) -> bool {
-    line.match_indices(piece)
-        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    let literals: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
+    let pieces: Vec<&str> = literals.iter().map(String::as_str).collect();
+    lines_with(source, text, &pieces)
 }
 
 #[test]
@@ -282,12 +267,6 @@ fn the_pipeline_names_no_node_bites() {
         "src/pipeline/graph.rs",
         "match kind { \"window\" => 1 }",
         "let window = 1; // \"window\"",
-    );
-    bites(
-        rule,
-        "src/pipeline/graph.rs",
-        "window::build()",
-        "rewindow::build()",
     );
 }
 
@@ -364,9 +343,16 @@ fn unsafe_is_only_below_ffi_bites() {
     );
 }
 
+/// Files of src/ that may use nix: its calls are safe, and std lacks these.
+const NIX_ALLOWED: [(&str, &str); 1] = [(
+    "src/buffer/fs.rs",
+    "preallocates segments (fallocate) and asks for free space (statvfs), behind the storage trait",
+)];
+
 fn names_no_c(source: &Source) -> Vec<String> {
+    let may_nix = NIX_ALLOWED.iter().any(|(path, _)| *path == source.path);
     forbidden(source, &source.code(), |word| {
-        matches!(word, "libc" | "nix") || word.ends_with("_sys")
+        word == "libc" || word.ends_with("_sys") || word == "nix" && !may_nix
     })
 }
 
@@ -381,7 +367,7 @@ fn depends_on_c(source: &Source) -> Vec<String> {
     dependencies
         .take_while(|(_, line)| !line.starts_with('['))
         .filter_map(|(at, line)| Some((at, line.split(['.', '=', ' ']).next()?)))
-        .filter(|(_, name)| matches!(*name, "libc" | "nix" | "openssl") || name.ends_with("-sys"))
+        .filter(|(_, name)| matches!(*name, "libc" | "openssl") || name.ends_with("-sys"))
         .map(|(at, name)| format!("{}: {name}", source.at(at)))
         .collect()
 }
@@ -400,6 +386,14 @@ fn src_names_no_c() {
 
 #[test]
 fn src_names_no_c_bites() {
+    bites(
+        names_no_c,
+        "src/agent/run.rs",
+        "nix::unistd::fork()",
+        "// nix",
+    );
+    let allowed = Source::new(NIX_ALLOWED[0].0, "nix::fcntl::fallocate()");
+    assert!(names_no_c(&allowed).is_empty());
     bites(
         names_no_c,
         "src/x.rs",

@@ -1,16 +1,17 @@
 //! Rules on what code may reach for: unbounded queues, the environment, standard output, wall time.
 
-use super::scan::{Source, test_module};
+use super::scan::Source;
 use super::{bites, clean, each, forbidden, lines_with, rust};
 
 fn bounded(source: &Source) -> Vec<String> {
     let code = source.code();
-    let unbounded = |word: &str| word.contains("unbounded") || word.contains("Unbounded");
+    let unbounded = |word: &str| word == "unbounded_channel" || word.starts_with("Unbounded");
     let mut found = forbidden(source, &code, unbounded);
     found.extend(lines_with(
         source,
         &code,
         &[
+            "::unbounded(",
             "mpsc::channel()",
             "mpsc::{channel",
             "std::sync::mpsc::Sender",
@@ -50,12 +51,11 @@ fn surroundings(source: &Source) -> Vec<String> {
     if source.path == "src/main.rs" {
         return Vec::new();
     }
-    let code = source.code();
-    let code = &code[..test_module(&code)];
-    let mut found = forbidden(source, code, |word| word == "anyhow");
+    let code = source.shipped();
+    let mut found = forbidden(source, &code, |word| word == "anyhow");
     found.extend(lines_with(
         source,
-        code,
+        &code,
         &[
             "env::var",
             "env::args",
@@ -104,12 +104,7 @@ fn prints(source: &Source) -> Vec<String> {
     if may.iter().any(|path| source.path.starts_with(path)) {
         return Vec::new();
     }
-    let code = source.code();
-    lines_with(
-        source,
-        &code[..test_module(&code)],
-        &["println!", "print!(", "dbg!"],
-    )
+    lines_with(source, &source.shipped(), &["println!", "print!(", "dbg!"])
 }
 
 #[test]
@@ -136,8 +131,7 @@ fn wall_clock(source: &Source) -> Vec<String> {
     if source.path == "src/clock.rs" {
         return Vec::new();
     }
-    let code = source.code();
-    forbidden(source, &code[..test_module(&code)], |word| {
+    forbidden(source, &source.shipped(), |word| {
         matches!(word, "SystemTime" | "UNIX_EPOCH")
     })
 }

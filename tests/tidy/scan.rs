@@ -29,6 +29,14 @@ impl Source {
         blank(&self.text, false)
     }
 
+    /// The code without tests: up to the first test module, and nothing of a file of tests.
+    pub(crate) fn shipped(&self) -> String {
+        let is_test = self.path.split(['/', '.']).any(|part| part == "tests");
+        let mut code = if is_test { String::new() } else { self.code() };
+        code.truncate(test_module(&code));
+        code
+    }
+
     /// `path:line`.
     pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{}", self.path, line + 1)
@@ -186,6 +194,14 @@ fn quoted(rest: &[char], quote: char) -> usize {
         at += 1 + usize::from(rest[at] == '\\');
     }
     (at + 1).min(rest.len())
+}
+
+#[test]
+fn tests_are_not_shipped() {
+    let source = |path| Source::new(path, "a();\n#[cfg(test)]\nmod tests { b() }\n");
+    assert_eq!(source("src/x.rs").shipped(), "a();\n");
+    assert_eq!(source("src/x/tests/kill.rs").shipped(), "");
+    assert_eq!(source("src/x/tests.rs").shipped(), "");
 }
 
 #[test]
