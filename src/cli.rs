@@ -56,7 +56,7 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         args::parse(args).map_err(|message| Failure::new(Exit::Usage, message))?;
     if let Command::DriverHost = command {
         // Its standard error is the agent's log already; it has no use for a subscriber of its own.
-        return Ok(dunlin_driver::host_main().into());
+        return Ok(Exit::Host(dunlin_driver::host_main()));
     }
     log::start(logging, stderr_is_terminal);
     let defaults = Defaults { runtime_dir, program };

@@ -1,7 +1,9 @@
 //! Exit codes, from sysexits(3) where it has one. `dunlin --help` and docs/cli.md list them.
 
+use std::process::ExitCode;
+
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Exit {
     /// All went well.
     Ok,
@@ -20,12 +22,15 @@ pub enum Exit {
     Drain,
     /// The configuration is wrong (`EX_CONFIG`). A service should not be restarted for it.
     Config,
+    /// A driver host ended; its code means something to its agent only.
+    Host(ExitCode),
 }
 
 impl Exit {
     /// The code.
-    pub fn code(self) -> u8 {
-        match self {
+    pub fn code(self) -> ExitCode {
+        let code: u8 = match self {
+            Exit::Host(code) => return code,
             Exit::Ok => 0,
             Exit::Usage => 64,
             Exit::Data => 65,
@@ -34,6 +39,7 @@ impl Exit {
             Exit::State => 73,
             Exit::Drain => 75,
             Exit::Config => 78,
-        }
+        };
+        code.into()
     }
 }

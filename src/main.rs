@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         eprintln!("dunlin: {error:#}");
         error.downcast_ref::<Failure>().map_or(Exit::Internal, |failure| failure.exit)
     });
-    ExitCode::from(exit.code())
+    exit.code()
 }
 
 fn start() -> Result<Exit> {

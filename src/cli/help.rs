@@ -107,7 +107,7 @@ Usage: dunlin buffer inspect DIR    segments, positions, cursors
        dunlin buffer verify DIR     read and check every frame; exit code 65 if one is damaged
        dunlin buffer export DIR     every message not yet delivered, as JSON lines
 
-DIR is STATE_DIR/buffer/SINK, for example /var/lib/dunlin/buffer/cloud.";
+DIR is STATE_DIR/sinks/SINK/buffer, for example /var/lib/dunlin/sinks/cloud/buffer.";
 
 /// `dunlin sub`.
 pub const SUB: &str = "\

@@ -112,6 +112,25 @@ macro_rules! sinks {
     };
 }
 
+impl Sink {
+    /// How to follow what this sink sends, where it is an uplink.
+    pub fn uplink(&self) -> Option<Follow<'_>> {
+        match self {
+            Sink::Uplink(uplink) => Some(uplink.follow()),
+            Sink::File(_) | Sink::Console(_) => None,
+        }
+    }
+}
+
+/// What a subscriber needs to know of an uplink.
+#[derive(Clone, Copy, Debug)]
+pub struct Follow<'a> {
+    /// Topic with the placeholders `{agent}` and `{stream}`.
+    pub topic: &'a str,
+    /// Endpoint and certificates.
+    pub settings: &'a crate::uplink::Settings,
+}
+
 sinks! {
     File = "file" => file::File;
     Console = "console" => console::Console;

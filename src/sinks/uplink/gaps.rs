@@ -4,6 +4,7 @@ use super::message::{self, Message};
 use super::stage::Form;
 use crate::buffer::Dropped;
 use crate::clock::{self, BootId};
+use crate::payload::{self, ItemBody};
 use crate::record::{Body, Cause, Class, Gap, Record};
 use crate::stats::SinkStats;
 use std::collections::BTreeMap;
@@ -42,19 +43,30 @@ impl GapStream {
     /// The message that stands for what the policy drops. Counts its records as dropped.
     pub fn dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
         let mut missing: BTreeMap<(BootId, String), Missing> = BTreeMap::new();
+        let mut carried = Vec::new();
         let mut unread = dropped.positions.end - dropped.positions.start;
         for (_, frame) in dropped.frames {
             let Ok(message) = message::read(frame) else { continue };
             unread -= 1;
-            if message.stream != GAP_STREAM {
+            if message.stream == GAP_STREAM {
+                carried.extend(gaps_in(message.payload));
+            } else {
                 count(&mut missing, &message);
             }
         }
         let total: u64 = missing.values().map(|missing| missing.records).sum();
         self.stats.dropped.add(total);
         let now = clock::monotonic_ns();
+        // Gaps that were themselves still to be sent are told again, so that nothing goes unsaid.
         let mut records: Vec<Record> = Vec::new();
         let mut beyond = 0;
+        for (cause, lost, detail) in carried {
+            if records.len() == STREAMS_MAX / 2 {
+                beyond += lost.unwrap_or(0);
+                continue;
+            }
+            records.push(gap(now, cause, lost, detail));
+        }
         for ((boot, stream), missing) in missing {
             if records.len() == STREAMS_MAX {
                 beyond += missing.records;
@@ -95,6 +107,19 @@ impl GapStream {
         self.form.write(GAP_STREAM, &self.topic, (class, seq), records, &mut out);
         out
     }
+}
+
+/// The gaps that a stored gap message tells.
+fn gaps_in(payload: &[u8]) -> Vec<(Cause, Option<u64>, String)> {
+    let items = payload::decode(payload).map(|message| message.records).unwrap_or_default();
+    let gap = |item: payload::Item| match item.body {
+        ItemBody::Gap { cause, lost, detail, .. } => {
+            let known = if cause == Cause::Corruption.name() { Cause::Corruption } else { Cause::BufferFull };
+            Some((known, lost, detail))
+        }
+        _ => None,
+    };
+    items.into_iter().filter_map(gap).collect()
 }
 
 fn count(missing: &mut BTreeMap<(BootId, String), Missing>, message: &Message<'_>) {

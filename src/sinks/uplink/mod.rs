@@ -12,7 +12,7 @@ pub(super) mod message;
 mod quarantine;
 mod stage;
 
-use super::{Context, SinkError};
+use super::{Context, Follow, SinkError};
 use crate::buffer::{self, Store};
 use crate::config::Section;
 use crate::pipeline::Inlet;
@@ -54,6 +54,10 @@ pub(super) fn buffer_dir(state_dir: &Path) -> std::path::PathBuf {
 impl Uplink {
     pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Uplink> {
         Settings::configure(name, section).map(|settings| Uplink { settings, opened: None })
+    }
+
+    pub(super) fn follow(&self) -> Follow<'_> {
+        Follow { topic: &self.settings.topic, settings: &self.settings.uplink }
     }
 
     pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {

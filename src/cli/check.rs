@@ -1,0 +1,106 @@
+//! `dunlin check`: everything that can be known to be wrong before the agent starts.
+
+use super::{Failure, load, runtime};
+use crate::agent::{self, Defaults, Plan};
+use crate::config::{Problem, Problems};
+use crate::exit::Exit;
+use dunlin_driver::{Cause, Host, HostError};
+use std::path::Path;
+
+/// How strictly drivers are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Whatever keeps a driver from describing itself is a problem.
+    All,
+    /// Only what a change of the configuration mends. A driver that crashes or hangs must not keep the agent from
+    /// starting: its supervisor deals with that, and the other sources read.
+    Configuration,
+}
+
+/// Checks a file and says that it is good, or all that is wrong with it.
+pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, Failure> {
+    let plan = load(config, defaults)?;
+    check_state(&plan)?;
+    let mut checked = "drivers not loaded".to_owned();
+    if drivers {
+        check_drivers(config, &plan, Strictness::All)?;
+        checked = "drivers loaded and their options checked".to_owned();
+    }
+    super::print(&format!(
+        "{} is good: {} sources, {} transforms, {} sinks ({checked})",
+        config.display(),
+        plan.sources.len(),
+        plan.transforms.len(),
+        plan.sinks.len()
+    ))
+}
+
+/// Refuses a state directory that a later dunlin wrote.
+pub fn check_state(plan: &Plan) -> Result<(), Failure> {
+    agent::check_format(&plan.settings.state_dir).map_err(|error| Failure::new(Exit::State, error))
+}
+
+/// Loads each driver into its sandbox and holds its options against the configuration. Opens no device.
+pub fn check_drivers(config: &Path, plan: &Plan, strictness: Strictness) -> Result<(), Failure> {
+    let list = runtime()?.block_on(async {
+        let mut list = Vec::new();
+        for source in &plan.sources {
+            list.extend(check_driver(plan, source, strictness).await);
+        }
+        list
+    });
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Config, Problems { file: config.to_owned(), list }))
+}
+
+async fn check_driver(
+    plan: &Plan,
+    source: &crate::sources::driver::Settings,
+    strictness: Strictness,
+) -> Vec<Problem> {
+    let spec = &source.spec;
+    let name = &spec.name;
+    let problem = |key: &str, what: String, remedy: &str| Problem {
+        line: plan.source_lines.get(name).copied().unwrap_or(0),
+        key: format!("sources.{name}.{key}"),
+        what,
+        remedy: remedy.to_owned(),
+    };
+    let described = match Host::spawn(spec) {
+        Ok(mut host) => host.describe().await.cloned(),
+        Err(error) => Err(error),
+    };
+    match described {
+        Ok(description) => dunlin_driver::check_options(&description.options, &spec.options)
+            .into_iter()
+            .map(|wrong| {
+                let key = format!("options.{}", wrong.key);
+                problem(&key, wrong.detail, "correct it; `dunlin drivers probe` lists the driver's options")
+            })
+            .collect(),
+        Err(error) if is_hash(&error) => {
+            vec![problem(
+                "sha256",
+                format!("{}: {}", spec.library.display(), error.detail()),
+                "install the library that was meant, or write the hash of this one if it is trusted",
+            )]
+        }
+        Err(error) if strictness == Strictness::All || error.cause() == Cause::Start => {
+            vec![problem(
+                "driver",
+                format!("{} cannot be used: {}", spec.library.display(), error.detail()),
+                "install a library that was built for this machine and for driver ABI 1",
+            )]
+        }
+        Err(error) => {
+            tracing::warn!(source = %name, "the driver could not be checked, its source will try again: {}", error.detail());
+            Vec::new()
+        }
+    }
+}
+
+fn is_hash(error: &HostError) -> bool {
+    error.detail().contains("SHA-256")
+}

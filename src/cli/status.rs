@@ -1,0 +1,79 @@
+//! `dunlin status`: the status file, for people.
+
+use super::table::Table;
+use super::{Failure, load, print};
+use crate::agent::Defaults;
+use crate::exit::Exit;
+use serde_json::Value;
+use std::path::Path;
+
+/// Prints what a running agent is doing.
+pub fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
+    let file = load(config, defaults)?.settings.status_file();
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        let message = format!(
+            "cannot read {}: {error}.\n  Remedy: start the agent with this configuration, or correct agent.runtime_dir.",
+            file.display()
+        );
+        Failure::new(Exit::Unavailable, message)
+    })?;
+    if json {
+        return print(text.trim_end());
+    }
+    let status: Value = serde_json::from_str(&text).map_err(|error| {
+        let message = format!("{} is not a status file: {error}.\n  Remedy: remove it.", file.display());
+        Failure::new(Exit::Data, message)
+    })?;
+    print(&render(&status))
+}
+
+fn render(status: &Value) -> String {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let mut lines = vec![format!(
+        "agent {} (boot {}, pid {}), up {} s",
+        text(&status["agent"]),
+        text(&status["boot"]),
+        text(&status["pid"]),
+        status["uptime_ms"].as_u64().unwrap_or(0) / 1000
+    )];
+    lines.push(format!(
+        "records: produced {}, durable {}, uplinked {}, dropped {}, failed {}",
+        text(&status["produced"]),
+        text(&status["durable"]),
+        text(&status["uplinked"]),
+        text(&status["dropped"]),
+        text(&status["failed"])
+    ));
+    let mut sources = Table::new(["source", "state", "produced", "pending", "outages", "lost"]);
+    for (name, source) in status["sources"].as_object().into_iter().flatten() {
+        sources.row([
+            name.clone(),
+            text(&source["state"]),
+            text(&source["produced"]),
+            text(&source["pending"]),
+            text(&source["outages"]),
+            text(&source["overruns"]),
+        ]);
+    }
+    let mut sinks = Table::new(["sink", "state", "durable", "uplinked", "dropped", "connects"]);
+    for (name, sink) in status["sinks"].as_object().into_iter().flatten() {
+        let degraded = if sink["degraded"] == true { "degraded, " } else { "" };
+        sinks.row([
+            name.clone(),
+            format!("{degraded}{}", text(&sink["state"])),
+            text(&sink["durable"]),
+            text(&sink["uplinked"]),
+            text(&sink["dropped"]),
+            text(&sink["connects"]),
+        ]);
+    }
+    for table in [sources, sinks] {
+        lines.push(String::new());
+        lines.extend(table.lines());
+    }
+    lines.join("\n")
+}

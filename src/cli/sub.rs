@@ -1,0 +1,246 @@
+//! `dunlin sub`: follows what is being sent, from the broker's side.
+
+use super::args::Sub;
+use super::table::Table;
+use super::{Failure, load, print, runtime};
+use crate::agent::Defaults;
+use crate::exit::Exit;
+use crate::payload::{self, ItemBody, Message};
+use crate::record::Quality;
+use crate::uplink::{Event, Qos, Subscription, Uplink};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::time::interval;
+
+/// How often the table is drawn.
+const DRAW: Duration = Duration::from_millis(500);
+/// Most channels in the table; more are counted and not shown.
+const ROWS_MAX: usize = 200;
+
+/// Follows until Ctrl-C or the bound.
+pub fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, Failure> {
+    let plan = load(&request.config, defaults)?;
+    let usage = |message: String| Failure::new(Exit::Usage, message);
+    let uplinks: Vec<_> = plan.sinks.iter().filter_map(|(name, sink)| Some((name, sink.uplink()?))).collect();
+    let named = |name: &String| request.sink.as_ref().is_none_or(|wanted| wanted == name);
+    let mut chosen = uplinks.iter().filter(|(name, _)| named(name));
+    let (Some((_, follow)), None) = (chosen.next(), chosen.next()) else {
+        let names: Vec<&str> = uplinks.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(usage(format!(
+            "there is no single uplink sink to follow.\n  Remedy: choose one with --sink; {} has: {}.",
+            request.config.display(),
+            names.join(", ")
+        )));
+    };
+    let filter = request
+        .filter
+        .clone()
+        .unwrap_or_else(|| follow.topic.replace("{agent}", &plan.settings.name).replace("{stream}", "+"));
+    let mut settings = follow.settings.clone();
+    // An identity of its own, forgotten at the end: the agent's session stays untouched.
+    settings.client_id = format!("{}-sub-{}", plan.settings.name, std::process::id());
+    settings.session_expiry_s = 0;
+    settings.subscriptions = vec![Subscription { filter: filter.clone(), qos: Qos::AtLeastOnce }];
+    runtime()?.block_on(async {
+        let (_uplink, mut events) = Uplink::spawn(settings)
+            .map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        let mut view = View::new(filter, request.json, terminal);
+        let mut draw = interval(DRAW);
+        let end = async {
+            match request.seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => view.take(event)?,
+                    None => break,
+                },
+                _ = draw.tick() => view.draw()?,
+                () = &mut end => break,
+                _ = tokio::signal::ctrl_c() => break,
+            }
+        }
+        view.draw()?;
+        if view.messages == 0 {
+            let message = format!(
+                "no message came on {}: {}.\n  Remedy: see that the agent runs, and that the filter fits its topics.",
+                view.filter, view.state
+            );
+            return Err(Failure::new(Exit::Unavailable, message));
+        }
+        Ok(Exit::Ok)
+    })
+}
+
+/// One channel of one stream.
+struct Row {
+    value: String,
+    unit: String,
+    quality: &'static str,
+    records: u64,
+    shown: u64,
+}
+
+/// What is known of one stream in one boot.
+#[derive(Default)]
+struct Stream {
+    next_seq: Option<u64>,
+    duplicates: u64,
+    holes: u64,
+    gaps: u64,
+    last_gap: String,
+}
+
+struct View {
+    filter: String,
+    json: bool,
+    terminal: bool,
+    state: String,
+    messages: u64,
+    records: u64,
+    rows: BTreeMap<(String, String), Row>,
+    hidden: u64,
+    streams: BTreeMap<(String, String), Stream>,
+    drawn: Instant,
+    lines_drawn: usize,
+}
+
+impl View {
+    fn new(filter: String, json: bool, terminal: bool) -> View {
+        View {
+            filter,
+            json,
+            terminal,
+            state: "connecting".to_owned(),
+            messages: 0,
+            records: 0,
+            rows: BTreeMap::new(),
+            hidden: 0,
+            streams: BTreeMap::new(),
+            drawn: Instant::now(),
+            lines_drawn: 0,
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Connected { endpoint, .. } => self.state = format!("connected to {endpoint}"),
+            Event::Disconnected { reason, .. } => {
+                self.state = format!("not connected: {reason}");
+                tracing::warn!("{}", self.state);
+            }
+            Event::Subscribed { filter, result: Err(reason) } => {
+                let message = format!(
+                    "the broker refuses the subscription {filter:?}: {reason}.\n  Remedy: allow this client to read it, or choose another --filter."
+                );
+                return Err(Failure::new(Exit::Unavailable, message));
+            }
+            Event::Message(message) => match payload::decode(&message.payload) {
+                Ok(decoded) => {
+                    self.messages += 1;
+                    if self.json {
+                        print(&String::from_utf8_lossy(&message.payload))?;
+                    }
+                    self.count(decoded);
+                }
+                Err(error) => tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}"),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, message: Message) {
+        let records = message.records.len() as u64;
+        let stream = self.streams.entry((message.boot, message.stream.clone())).or_default();
+        let end = message.seq + records;
+        match stream.next_seq {
+            Some(next) if message.seq < next => stream.duplicates += next.min(end) - message.seq,
+            Some(next) => stream.holes += message.seq - next,
+            None => {}
+        }
+        stream.next_seq = Some(stream.next_seq.map_or(end, |next| next.max(end)));
+        self.records += records;
+        for item in message.records {
+            let (channel, value, unit, quality) = match item.body {
+                ItemBody::Sample { ch, value, unit, quality } => {
+                    let quality = match quality {
+                        Quality::Good => "",
+                        Quality::Uncertain => "uncertain",
+                        Quality::Bad => "bad",
+                    };
+                    (ch, value.to_string(), unit, quality)
+                }
+                ItemBody::Frame { ch, bytes } => (ch, format!("{} bytes", bytes.len()), String::new(), ""),
+                ItemBody::Gap { from_ns, to_ns, cause, lost, detail } => {
+                    stream.gaps += 1;
+                    let ms = to_ns.saturating_sub(from_ns) / 1_000_000;
+                    let lost = lost.map_or_else(String::new, |lost| format!(", {lost} lost"));
+                    stream.last_gap = format!("{cause}, {ms} ms{lost}: {detail}");
+                    continue;
+                }
+                ItemBody::Unknown => continue,
+            };
+            let key = (message.stream.clone(), channel);
+            if !self.rows.contains_key(&key) && self.rows.len() == ROWS_MAX {
+                self.hidden += 1;
+                continue;
+            }
+            let row = self.rows.entry(key).or_insert_with(|| Row {
+                value: String::new(),
+                unit: String::new(),
+                quality: "",
+                records: 0,
+                shown: 0,
+            });
+            (row.value, row.unit, row.quality) = (value, unit, quality);
+            row.records += 1;
+        }
+    }
+
+    fn draw(&mut self) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let seconds = self.drawn.elapsed().as_secs_f64().max(0.001);
+        self.drawn = Instant::now();
+        if !self.terminal {
+            return print(&format!("{} records in {} messages, {}", self.records, self.messages, self.state)).map(drop);
+        }
+        let mut lines = vec![format!("{}  {}  {} records in {} messages", self.filter, self.state, self.records, self.messages)];
+        let mut table = Table::new(["stream", "channel", "value", "unit", "quality", "records", "per s"]);
+        for ((stream, channel), row) in &mut self.rows {
+            let rate = (row.records - row.shown) as f64 / seconds;
+            row.shown = row.records;
+            table.row([
+                stream.clone(),
+                channel.clone(),
+                row.value.clone(),
+                row.unit.clone(),
+                row.quality.to_owned(),
+                row.records.to_string(),
+                format!("{rate:.1}"),
+            ]);
+        }
+        lines.extend(table.lines());
+        if self.hidden > 0 {
+            lines.push(format!("and {} records of further channels", self.hidden));
+        }
+        for ((boot, name), stream) in &self.streams {
+            if stream.duplicates + stream.holes + stream.gaps > 0 {
+                lines.push(format!(
+                    "{name} (boot {boot}): {} duplicates, {} missing, {} gaps {}",
+                    stream.duplicates, stream.holes, stream.gaps, stream.last_gap
+                ));
+            }
+        }
+        // Back to where the last table began, and clear from there: works on every ANSI terminal.
+        let back = if self.lines_drawn > 0 { format!("\x1b[{}A\x1b[J", self.lines_drawn) } else { String::new() };
+        self.lines_drawn = lines.len();
+        print(&format!("{back}{}", lines.join("\n"))).map(drop)
+    }
+}
