@@ -12,6 +12,8 @@ use super::glob::Globs;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
 use crate::record::{Body, Quality, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The last sample that passed.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,8 @@ pub(super) struct Deadband {
     percent: Option<f64>,
     max_silence_ns: Option<u64>,
     last: PerChannel<Option<Last>>,
-    gaps: u64,
+    /// How many gaps each stream has had.
+    gaps: HashMap<Arc<str>, u64>,
 }
 
 impl Deadband {
@@ -44,7 +47,7 @@ impl Deadband {
                 .optional_integer("max_silence_ms", 1..=86_400_000)
                 .map(|ms| ms * 1_000_000),
             last: PerChannel::new(),
-            gaps: 0,
+            gaps: HashMap::new(),
         };
         if !section.has("absolute") && !section.has("percent") {
             let what = "is a deadband without a band";
@@ -102,7 +105,7 @@ impl Transform for Deadband {
     fn apply(&mut self, mut batch: Batch, out: &mut Vec<Batch>) {
         let mut last = std::mem::replace(&mut self.last, PerChannel::new());
         let states = last.stream(&batch.stream);
-        let mut gaps = self.gaps;
+        let mut gaps = self.gaps.get(&batch.stream).copied().unwrap_or(0);
         super::retain(&mut batch, |record| match &record.body {
             Body::Gap(_) => {
                 gaps += 1;
@@ -128,7 +131,7 @@ impl Transform for Deadband {
             }
             Body::Frame { .. } | Body::Sample { .. } => true,
         });
-        self.gaps = gaps;
+        self.gaps.insert(Arc::clone(&batch.stream), gaps);
         self.last = last;
         super::forward(batch, out);
     }
@@ -202,6 +205,18 @@ mod tests {
             10,
             "the batch was dropped by this test, not by the transform"
         );
+    }
+
+    #[test]
+    fn a_gap_begins_its_own_stream_anew_and_no_other() {
+        let mut rig = Rig::new("deadband", "absolute = 1");
+        rig.apply(vec![at(0, "c", 1.0)]);
+        let mut out = Vec::new();
+        let mut other = rig.batch(vec![gap()]);
+        other.stream = "other".into();
+        crate::pipeline::Transform::apply(&mut rig.transform, other, &mut out);
+        assert!(rig.apply(vec![at(1, "c", 1.0)]).is_empty());
+        assert_eq!(names(&rig.apply(vec![gap(), at(2, "c", 1.0)])), "gap c");
     }
 
     #[test]

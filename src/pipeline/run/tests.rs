@@ -278,12 +278,41 @@ async fn a_drain_ends_at_its_bound_and_names_who_is_late() {
     let rig = Rig::new(None, &[Taste::Wait(go), Taste::Done], 4);
     rig.send(0..2).await;
     drop(rig.outlet);
-    let error = rig
-        .running
-        .drain(Duration::from_millis(100))
-        .await
-        .unwrap_err();
+    let started = std::time::Instant::now();
+    let drained = rig.running.drain(Duration::from_millis(100)).await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let error = drained.unwrap_err();
     let wanted = "draining took longer than 100 ms; still busy: k0";
     assert_eq!(error.to_string(), wanted);
     assert_eq!(rig.ledger.failed(), 2);
+}
+
+#[tokio::test]
+async fn a_record_is_released_only_when_every_sink_has_it_whichever_is_late() {
+    for late in 0..2 {
+        let go = Arc::new(Notify::new());
+        let mut tastes = [Taste::Done, Taste::Done];
+        tastes[late] = Taste::Wait(Arc::clone(&go));
+        let rig = Rig::new(None, &tastes, 4);
+        rig.send(0..1).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(rig.seen[1 - late].lock().unwrap().len(), 1);
+        assert_eq!((rig.ledger.released(), rig.ledger.pending()), (0, 1));
+        go.notify_one();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(rig.ledger.released(), 1);
+    }
+}
+
+#[tokio::test]
+async fn one_sink_that_fails_fails_the_record_whichever_it_is() {
+    for bad in 0..2 {
+        let mut tastes = [Taste::Done, Taste::Done];
+        tastes[bad] = Taste::Fail(0);
+        let rig = Rig::new(None, &tastes, 4);
+        rig.send(0..1).await;
+        drop(rig.outlet);
+        rig.running.drain(BOUND).await.unwrap_err();
+        assert_eq!((rig.ledger.released(), rig.ledger.failed()), (0, 1));
+    }
 }
