@@ -54,7 +54,7 @@ read -r broker_port modbus_port < <(lab/ports.py 2)
 heading "broker on 127.0.0.1:$broker_port, Modbus server on 127.0.0.1:$modbus_port"
 # 9>&-: the lock is this script's alone.
 start_broker "$broker_port" 9>&-
-start modbus target/lab/venv/bin/python lab/modbus_server.py --port "$modbus_port" 9>&-
+start modbus target/lab/venv/bin/python lab/modbus_server.py "$modbus_port" 9>&-
 await "the Modbus server" 20 listens "$modbus_port"
 subscribe "$broker_port" "$run/received.jsonl" 9>&-
 
