@@ -30,6 +30,7 @@ const DRIVERS: &[Driver] = &[
     Driver { name: "sim", sources: &["sim.c"], library: None },
     Driver { name: "host", sources: &["host.c"], library: Some(SENSORS) },
     Driver { name: "modbus", sources: &["modbus.c"], library: Some(MODBUS) },
+    Driver { name: "i2c", sources: &["i2c.c"], library: None },
 ];
 
 fn main() {
