@@ -14,10 +14,18 @@ struct Library {
     pkg_config: bool,
 }
 
-const SENSORS: Library =
-    Library { name: "libsensors", package: "libsensors-dev", header: "sensors/sensors.h", pkg_config: false };
-const MODBUS: Library =
-    Library { name: "libmodbus", package: "libmodbus-dev", header: "modbus/modbus.h", pkg_config: true };
+const SENSORS: Library = Library {
+    name: "libsensors",
+    package: "libsensors-dev",
+    header: "sensors/sensors.h",
+    pkg_config: false,
+};
+const MODBUS: Library = Library {
+    name: "libmodbus",
+    package: "libmodbus-dev",
+    header: "modbus/modbus.h",
+    pkg_config: true,
+};
 
 /// A driver: its name, its sources and its C library.
 struct Driver {
@@ -27,9 +35,26 @@ struct Driver {
 }
 
 const DRIVERS: &[Driver] = &[
-    Driver { name: "sim", sources: &["sim.c"], library: None },
-    Driver { name: "host", sources: &["host.c"], library: Some(SENSORS) },
-    Driver { name: "modbus", sources: &["modbus.c"], library: Some(MODBUS) },
+    Driver {
+        name: "sim",
+        sources: &["sim.c"],
+        library: None,
+    },
+    Driver {
+        name: "host",
+        sources: &["host.c"],
+        library: Some(SENSORS),
+    },
+    Driver {
+        name: "modbus",
+        sources: &["modbus.c"],
+        library: Some(MODBUS),
+    },
+    Driver {
+        name: "i2c",
+        sources: &["i2c.c"],
+        library: None,
+    },
 ];
 
 fn main() {
@@ -40,12 +65,16 @@ fn main() {
 
 fn build() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=c");
-    println!("cargo::rerun-if-changed=tests/drive.c");
+    println!("cargo::rerun-if-changed=tests");
     println!("cargo::rerun-if-changed=../include/dunlin");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // OUT_DIR is <target dir>/<profile>/build/<package>-<hash>/out: the executable lies in the fourth ancestor, and
     // the agent looks for drivers beside it.
-    let beside = out.ancestors().nth(3).ok_or("OUT_DIR is too short")?.join("drivers");
+    let beside = out
+        .ancestors()
+        .nth(3)
+        .ok_or("OUT_DIR is too short")?
+        .join("drivers");
     fs::create_dir_all(&beside)?;
     for driver in DRIVERS {
         let object = out.join(format!("{}.so", driver.name));
@@ -55,13 +84,24 @@ fn build() -> Result<(), Box<dyn Error>> {
         fs::copy(&object, &fresh)?;
         fs::rename(&fresh, beside.join(format!("{}.so", driver.name)))?;
     }
-    run(compiler().args(["-O1", "tests/drive.c", "-ldl", "-o"]).arg(out.join("drive")))
+    run(compiler()
+        .arg("tests/convert.c")
+        .arg("-o")
+        .arg(out.join("convert")))?;
+    run(compiler()
+        .args(["-O1", "tests/drive.c", "-ldl", "-o"])
+        .arg(out.join("drive")))
 }
 
 /// The compiler with what all C here is held to.
 fn compiler() -> Command {
     let mut build = cc::Build::new();
-    build.std("c11").include("../include").include("c").define("_GNU_SOURCE", None).pic(true);
+    build
+        .std("c11")
+        .include("../include")
+        .include("c")
+        .define("_GNU_SOURCE", None)
+        .pic(true);
     let mut command = build.get_compiler().to_command();
     command.args(["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Werror"]);
     command
@@ -69,7 +109,12 @@ fn compiler() -> Command {
 
 fn link(driver: &Driver, object: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = compiler();
-    command.args(["-shared", "-fvisibility=hidden", "-Wl,--no-undefined", "-Wl,--version-script=c/exports.map"]);
+    command.args([
+        "-shared",
+        "-fvisibility=hidden",
+        "-Wl,--no-undefined",
+        "-Wl,--version-script=c/exports.map",
+    ]);
     command.args(["-Wl,-z,relro,-z,now,-z,nodelete", "-fno-math-errno"]);
     for source in driver.sources.iter().chain(&["options.c"]) {
         command.arg(Path::new("c").join(source));
@@ -78,7 +123,10 @@ fn link(driver: &Driver, object: &Path) -> Result<(), Box<dyn Error>> {
     if let Some(library) = &driver.library {
         libraries.extend(find(library).map_err(|error| {
             let (name, package) = (library.name, library.package);
-            format!("the {} driver needs {name} for the target: install {package} ({error})", driver.name)
+            format!(
+                "the {} driver needs {name} for the target: install {package} ({error})",
+                driver.name
+            )
         })?);
     }
     run(command.arg("-o").arg(object).args(libraries))
@@ -89,22 +137,49 @@ fn find(library: &Library) -> Result<Vec<String>, Box<dyn Error>> {
     if !library.pkg_config {
         let flag = format!("-l{}", library.name.trim_start_matches("lib"));
         let probe = PathBuf::from(env::var("OUT_DIR")?).join("probe.c");
-        fs::write(&probe, format!("#include <stdio.h>\n#include <{}>\nint main(void) {{ return 0; }}\n", library.header))?;
-        run(compiler().arg(&probe).arg("-o").arg(probe.with_extension("out")).arg(&flag))
-            .map_err(|_| format!("cannot compile with <{}> and {flag}", library.header))?;
+        fs::write(
+            &probe,
+            format!(
+                "#include <stdio.h>\n#include <{}>\nint main(void) {{ return 0; }}\n",
+                library.header
+            ),
+        )?;
+        run(compiler()
+            .arg(&probe)
+            .arg("-o")
+            .arg(probe.with_extension("out"))
+            .arg(&flag))
+        .map_err(|_| format!("cannot compile with <{}> and {flag}", library.header))?;
         return Ok(vec![flag]);
     }
-    let found = pkg_config::Config::new().cargo_metadata(false).probe(library.name);
+    let found = pkg_config::Config::new()
+        .cargo_metadata(false)
+        .probe(library.name);
     let found = found.map_err(|_| "pkg-config does not find it")?;
     let mut flags = Vec::new();
-    flags.extend(found.include_paths.iter().map(|path| format!("-I{}", path.display())));
-    flags.extend(found.link_paths.iter().map(|path| format!("-L{}", path.display())));
+    flags.extend(
+        found
+            .include_paths
+            .iter()
+            .map(|path| format!("-I{}", path.display())),
+    );
+    flags.extend(
+        found
+            .link_paths
+            .iter()
+            .map(|path| format!("-L{}", path.display())),
+    );
     flags.extend(found.libs.iter().map(|lib| format!("-l{lib}")));
     Ok(flags)
 }
 
 fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let output = command.output().map_err(|error| format!("cannot run {}: {error}", command.get_program().to_string_lossy()))?;
+    let output = command.output().map_err(|error| {
+        format!(
+            "cannot run {}: {error}",
+            command.get_program().to_string_lossy()
+        )
+    })?;
     if output.status.success() {
         return Ok(());
     }
