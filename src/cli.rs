@@ -45,13 +45,22 @@ pub struct Failure {
 
 impl Failure {
     fn new(exit: Exit, message: impl ToString) -> Failure {
-        Failure { exit, message: message.to_string() }
+        Failure {
+            exit,
+            message: message.to_string(),
+        }
     }
 }
 
 /// Runs one command line to its end.
 pub fn run(process: Process) -> Result<Exit, Failure> {
-    let Process { args, program, runtime_dir, stderr_is_terminal, stdout_is_terminal } = process;
+    let Process {
+        args,
+        program,
+        runtime_dir,
+        stderr_is_terminal,
+        stdout_is_terminal,
+    } = process;
     let (command, logging) =
         args::parse(args).map_err(|message| Failure::new(Exit::Usage, message))?;
     if let Command::DriverHost = command {
@@ -59,7 +68,10 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         return Ok(Exit::Host(dunlin_driver::host_main()));
     }
     log::start(logging, stderr_is_terminal);
-    let defaults = Defaults { runtime_dir, program };
+    let defaults = Defaults {
+        runtime_dir,
+        program,
+    };
     match command {
         Command::Help(text) => print(text),
         Command::Version => print(&version()),
@@ -74,15 +86,20 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
 }
 
 fn version() -> String {
-    format!("dunlin {} (driver ABI 1.0, {})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
+    format!(
+        "dunlin {} (driver ABI 1.0, {})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH
+    )
 }
 
 /// Prints a text and a new line. A reader that closed its end has seen enough.
 fn print(text: &str) -> Result<Exit, Failure> {
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Internal, format_args!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Internal,
+            format_args!("cannot write to standard output: {error}"),
+        )),
         _ => Ok(Exit::Ok),
     }
 }
@@ -97,5 +114,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start the runtime: {error}")))
+        .map_err(|error| {
+            Failure::new(
+                Exit::Internal,
+                format_args!("cannot start the runtime: {error}"),
+            )
+        })
 }

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let exit = start().unwrap_or_else(|error| {
         eprintln!("dunlin: {error:#}");
-        error.downcast_ref::<Failure>().map_or(Exit::Internal, |failure| failure.exit)
+        error
+            .downcast_ref::<Failure>()
+            .map_or(Exit::Internal, |failure| failure.exit)
     });
     exit.code()
 }

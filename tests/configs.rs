@@ -44,14 +44,25 @@ fn refused(dir: &Path, name: &str, config: &str, parts: &[&str]) {
     let file = dir.join("dunlin.toml");
     fs::write(&file, config).unwrap();
     let ended = dunlin(&["check", file.to_str().unwrap()]);
-    assert_eq!(ended.code, CONFIG, "{name}: {}{}", ended.stdout, ended.stderr);
+    assert_eq!(
+        ended.code, CONFIG,
+        "{name}: {}{}",
+        ended.stdout, ended.stderr
+    );
     for part in ["dunlin.toml", "Remedy: "].iter().chain(parts) {
-        assert!(ended.stderr.contains(part), "{name}: no {part:?} in:\n{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(part),
+            "{name}: no {part:?} in:\n{}",
+            ended.stderr
+        );
     }
     // What `check` refuses, `run` refuses in the same words, before it touches anything.
     let run = dunlin(&["run", file.to_str().unwrap()]);
     assert_eq!(run.code, CONFIG, "{name}: {}", run.stderr);
-    assert!(!dir.join("state").exists(), "{name}: the state directory was touched");
+    assert!(
+        !dir.join("state").exists(),
+        "{name}: the state directory was touched"
+    );
 }
 
 #[test]
@@ -62,54 +73,272 @@ fn the_good_one_is_good() {
     let ended = dunlin(&["check", file.to_str().unwrap()]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.contains("is good"), "{}", ended.stdout);
-    assert!(!dir.path().join("state").exists(), "check made the state directory");
+    assert!(
+        !dir.path().join("state").exists(),
+        "check made the state directory"
+    );
 }
 
 /// (name, text to replace, replacement, what the message must name)
 const BROKEN: &[(&str, &str, &str, &[&str])] = &[
-    ("not TOML", "[sources.sim]", "[sources.sim", &["not valid TOML", ":7"]),
-    ("value without key", "name = \"gw\"", "= \"gw\"", &["not valid TOML", ":2"]),
-    ("duplicate key", "name = \"gw\"", "name = \"gw\"\nname = \"x\"", &["duplicate"]),
-    ("unknown table", "[agent]", "[agnet]\nx = 1\n[agent]", &["agnet", "did you mean agent?"]),
-    ("unknown agent key", "name = \"gw\"", "nome = \"gw\"", &["agent.nome", "did you mean name?"]),
-    ("name not for a topic", "name = \"gw\"", "name = \"gate way/1\"", &["agent.name", "topic"]),
-    ("name of the wrong type", "name = \"gw\"", "name = 7", &["agent.name", "integer"]),
-    ("drain out of bounds", "name = \"gw\"", "drain_timeout_ms = 5", &["agent.drain_timeout_ms", "100 to"]),
-    ("no such driver dir", "driver_dir = ", "driver_dir = \"/nowhere\" #", &["agent.driver_dir", "/nowhere"]),
-    ("source without type", "type = \"driver\"", "", &["sources.sim.type", "missing"]),
-    ("unknown source type", "type = \"driver\"", "type = \"drivr\"", &["sources.sim.type", "driver"]),
-    ("missing driver", "driver = \"sim\"", "", &["sources.sim.driver", "missing"]),
-    ("no such .so", "driver = \"sim\"", "driver = \"smi\"", &["sources.sim.driver", "smi.so", "sim"]),
-    ("no such path", "driver = \"sim\"", "driver = \"/no/such.so\"", &["sources.sim.driver", "/no/such.so"]),
-    ("unknown source key", "driver = \"sim\"", "driver = \"sim\"\ninterval = 5", &["sources.sim.interval", "interval_ms"]),
-    ("interval zero", "driver = \"sim\"", "driver = \"sim\"\ninterval_ms = 0", &["sources.sim.interval_ms", "from 1"]),
-    ("interval negative", "driver = \"sim\"", "driver = \"sim\"\ninterval_ms = -5", &["sources.sim.interval_ms"]),
-    ("interval a text", "driver = \"sim\"", "driver = \"sim\"\ninterval_ms = \"1s\"", &["sources.sim.interval_ms", "string"]),
-    ("unknown class", "driver = \"sim\"", "driver = \"sim\"\nclass = \"urgent\"", &["sources.sim.class", "critical"]),
-    ("bad sha256", "driver = \"sim\"", "driver = \"sim\"\nsha256 = \"abc\"", &["sources.sim.sha256", "64 hex"]),
-    ("relative grant", "driver = \"sim\"", "driver = \"sim\"\ngrants = { devices = [\"i2c-1\"] }", &["sources.sim.grants.devices", "absolute"]),
-    ("grant by name", "driver = \"sim\"", "driver = \"sim\"\ngrants = { network = [\"plc:502\"] }", &["sources.sim.grants.network", "plc:502"]),
-    ("limit too small", "driver = \"sim\"", "driver = \"sim\"\nlimits = { memory_mb = 1 }", &["sources.sim.limits.memory_mb", "16"]),
-    ("backoff upside down", "driver = \"sim\"", "driver = \"sim\"\nrestart = { base_ms = 100, max_ms = 10 }", &["sources.sim.restart.max_ms"]),
-    ("unknown driver option", "rate_hz = 10", "rate = 10", &["sources.sim.options", "rate", "rate_hz"]),
-    ("driver option of the wrong kind", "rate_hz = 10", "rate_hz = \"fast\"", &["sources.sim.options", "rate_hz", "fast"]),
-    ("driver option out of bounds", "rate_hz = 10", "rate_hz = 1e9", &["sources.sim.options", "rate_hz"]),
-    ("unknown input", "inputs = [\"sim\"]", "inputs = [\"sin\"]", &["transforms.warm", "sin", "sim"]),
-    ("no inputs", "inputs = [\"sim\"]\n", "", &["transforms.warm"]),
-    ("cycle", "inputs = [\"sim\"]", "inputs = [\"sim\", \"warm\"]", &["transforms.warm", "itself"]),
-    ("unused output", "inputs = [\"warm\"]", "inputs = [\"sim\"]", &["transforms.warm", "nobody"]),
-    ("unknown transform", "type = \"filter\"", "type = \"fitler\"", &["transforms.warm.type", "filter"]),
-    ("unknown sink", "type = \"uplink\"", "type = \"kafka\"", &["sinks.cloud.type", "uplink"]),
-    ("missing endpoint", "endpoint = \"mqtt://127.0.0.1:1883\"", "", &["sinks.cloud.endpoint", "missing"]),
-    ("plaintext to elsewhere", "mqtt://127.0.0.1:1883", "mqtt://10.1.2.3:1883", &["sinks.cloud.endpoint", "mqtts://"]),
-    ("unknown scheme", "mqtt://127.0.0.1:1883", "http://127.0.0.1", &["sinks.cloud.endpoint", "mqtts"]),
-    ("TLS without certificates", "mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883", &["sinks.cloud.ca_file", "sinks.cloud.key_file"]),
-    ("unreadable certificate", "endpoint = \"mqtt://127.0.0.1:1883\"", "endpoint = \"mqtts://127.0.0.1:8883\"\nca_file = \"/no/ca.pem\"\ncert_file = \"/no/c.pem\"\nkey_file = \"/no/k.pem\"", &["sinks.cloud", "/no/ca.pem"]),
-    ("unknown payload", "type = \"uplink\"", "type = \"uplink\"\npayload = \"xml\"", &["sinks.cloud.payload", "json"]),
-    ("topic with wildcard", "type = \"uplink\"", "type = \"uplink\"\ntopic = \"a/#\"", &["sinks.cloud.topic", "#"]),
-    ("topic without stream", "type = \"uplink\"", "type = \"uplink\"\ntopic = \"a/{strem}\"", &["sinks.cloud.topic", "{stream}"]),
-    ("buffer too small", "type = \"uplink\"", "type = \"uplink\"\nbuffer = { size_mb = 1 }", &["sinks.cloud.buffer.size_mb"]),
-    ("unknown policy", "type = \"uplink\"", "type = \"uplink\"\nbuffer = { policy = \"drop\" }", &["sinks.cloud.buffer.policy", "drop_oldest"]),
+    (
+        "not TOML",
+        "[sources.sim]",
+        "[sources.sim",
+        &["not valid TOML", ":7"],
+    ),
+    (
+        "value without key",
+        "name = \"gw\"",
+        "= \"gw\"",
+        &["not valid TOML", ":2"],
+    ),
+    (
+        "duplicate key",
+        "name = \"gw\"",
+        "name = \"gw\"\nname = \"x\"",
+        &["duplicate"],
+    ),
+    (
+        "unknown table",
+        "[agent]",
+        "[agnet]\nx = 1\n[agent]",
+        &["agnet", "did you mean agent?"],
+    ),
+    (
+        "unknown agent key",
+        "name = \"gw\"",
+        "nome = \"gw\"",
+        &["agent.nome", "did you mean name?"],
+    ),
+    (
+        "name not for a topic",
+        "name = \"gw\"",
+        "name = \"gate way/1\"",
+        &["agent.name", "topic"],
+    ),
+    (
+        "name of the wrong type",
+        "name = \"gw\"",
+        "name = 7",
+        &["agent.name", "integer"],
+    ),
+    (
+        "drain out of bounds",
+        "name = \"gw\"",
+        "drain_timeout_ms = 5",
+        &["agent.drain_timeout_ms", "100 to"],
+    ),
+    (
+        "no such driver dir",
+        "driver_dir = ",
+        "driver_dir = \"/nowhere\" #",
+        &["agent.driver_dir", "/nowhere"],
+    ),
+    (
+        "source without type",
+        "type = \"driver\"",
+        "",
+        &["sources.sim.type", "missing"],
+    ),
+    (
+        "unknown source type",
+        "type = \"driver\"",
+        "type = \"drivr\"",
+        &["sources.sim.type", "driver"],
+    ),
+    (
+        "missing driver",
+        "driver = \"sim\"",
+        "",
+        &["sources.sim.driver", "missing"],
+    ),
+    (
+        "no such .so",
+        "driver = \"sim\"",
+        "driver = \"smi\"",
+        &["sources.sim.driver", "smi.so", "sim"],
+    ),
+    (
+        "no such path",
+        "driver = \"sim\"",
+        "driver = \"/no/such.so\"",
+        &["sources.sim.driver", "/no/such.so"],
+    ),
+    (
+        "unknown source key",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ninterval = 5",
+        &["sources.sim.interval", "interval_ms"],
+    ),
+    (
+        "interval zero",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ninterval_ms = 0",
+        &["sources.sim.interval_ms", "from 1"],
+    ),
+    (
+        "interval negative",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ninterval_ms = -5",
+        &["sources.sim.interval_ms"],
+    ),
+    (
+        "interval a text",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ninterval_ms = \"1s\"",
+        &["sources.sim.interval_ms", "string"],
+    ),
+    (
+        "unknown class",
+        "driver = \"sim\"",
+        "driver = \"sim\"\nclass = \"urgent\"",
+        &["sources.sim.class", "critical"],
+    ),
+    (
+        "bad sha256",
+        "driver = \"sim\"",
+        "driver = \"sim\"\nsha256 = \"abc\"",
+        &["sources.sim.sha256", "64 hex"],
+    ),
+    (
+        "relative grant",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ngrants = { devices = [\"i2c-1\"] }",
+        &["sources.sim.grants.devices", "absolute"],
+    ),
+    (
+        "grant by name",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ngrants = { network = [\"plc:502\"] }",
+        &["sources.sim.grants.network", "plc:502"],
+    ),
+    (
+        "limit too small",
+        "driver = \"sim\"",
+        "driver = \"sim\"\nlimits = { memory_mb = 1 }",
+        &["sources.sim.limits.memory_mb", "16"],
+    ),
+    (
+        "backoff upside down",
+        "driver = \"sim\"",
+        "driver = \"sim\"\nrestart = { base_ms = 100, max_ms = 10 }",
+        &["sources.sim.restart.max_ms"],
+    ),
+    (
+        "unknown driver option",
+        "rate_hz = 10",
+        "rate = 10",
+        &["sources.sim.options", "rate", "rate_hz"],
+    ),
+    (
+        "driver option of the wrong kind",
+        "rate_hz = 10",
+        "rate_hz = \"fast\"",
+        &["sources.sim.options", "rate_hz", "fast"],
+    ),
+    (
+        "driver option out of bounds",
+        "rate_hz = 10",
+        "rate_hz = 1e9",
+        &["sources.sim.options", "rate_hz"],
+    ),
+    (
+        "unknown input",
+        "inputs = [\"sim\"]",
+        "inputs = [\"sin\"]",
+        &["transforms.warm", "sin", "sim"],
+    ),
+    (
+        "no inputs",
+        "inputs = [\"sim\"]\n",
+        "",
+        &["transforms.warm"],
+    ),
+    (
+        "cycle",
+        "inputs = [\"sim\"]",
+        "inputs = [\"sim\", \"warm\"]",
+        &["transforms.warm", "itself"],
+    ),
+    (
+        "unused output",
+        "inputs = [\"warm\"]",
+        "inputs = [\"sim\"]",
+        &["transforms.warm", "nobody"],
+    ),
+    (
+        "unknown transform",
+        "type = \"filter\"",
+        "type = \"fitler\"",
+        &["transforms.warm.type", "filter"],
+    ),
+    (
+        "unknown sink",
+        "type = \"uplink\"",
+        "type = \"kafka\"",
+        &["sinks.cloud.type", "uplink"],
+    ),
+    (
+        "missing endpoint",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "",
+        &["sinks.cloud.endpoint", "missing"],
+    ),
+    (
+        "plaintext to elsewhere",
+        "mqtt://127.0.0.1:1883",
+        "mqtt://10.1.2.3:1883",
+        &["sinks.cloud.endpoint", "mqtts://"],
+    ),
+    (
+        "unknown scheme",
+        "mqtt://127.0.0.1:1883",
+        "http://127.0.0.1",
+        &["sinks.cloud.endpoint", "mqtts"],
+    ),
+    (
+        "TLS without certificates",
+        "mqtt://127.0.0.1:1883",
+        "mqtts://127.0.0.1:8883",
+        &["sinks.cloud.ca_file", "sinks.cloud.key_file"],
+    ),
+    (
+        "unreadable certificate",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "endpoint = \"mqtts://127.0.0.1:8883\"\nca_file = \"/no/ca.pem\"\ncert_file = \"/no/c.pem\"\nkey_file = \"/no/k.pem\"",
+        &["sinks.cloud", "/no/ca.pem"],
+    ),
+    (
+        "unknown payload",
+        "type = \"uplink\"",
+        "type = \"uplink\"\npayload = \"xml\"",
+        &["sinks.cloud.payload", "json"],
+    ),
+    (
+        "topic with wildcard",
+        "type = \"uplink\"",
+        "type = \"uplink\"\ntopic = \"a/#\"",
+        &["sinks.cloud.topic", "#"],
+    ),
+    (
+        "topic without stream",
+        "type = \"uplink\"",
+        "type = \"uplink\"\ntopic = \"a/{strem}\"",
+        &["sinks.cloud.topic", "{stream}"],
+    ),
+    (
+        "buffer too small",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nbuffer = { size_mb = 1 }",
+        &["sinks.cloud.buffer.size_mb"],
+    ),
+    (
+        "unknown policy",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nbuffer = { policy = \"drop\" }",
+        &["sinks.cloud.buffer.policy", "drop_oldest"],
+    ),
 ];
 
 #[test]
@@ -118,7 +347,10 @@ fn every_broken_configuration_is_refused_by_name() {
     for (name, from, to, parts) in BROKEN {
         let dir = tempfile::tempdir().unwrap();
         let config = good(dir.path());
-        assert!(config.contains(from), "{name}: {from:?} is not in the good configuration");
+        assert!(
+            config.contains(from),
+            "{name}: {from:?} is not in the good configuration"
+        );
         refused(dir.path(), name, &config.replacen(from, to, 1), parts);
     }
 }
@@ -131,7 +363,12 @@ fn one_check_finds_everything() {
         .replace("rate_hz = 10", "rate = 10")
         .replace("inputs = [\"sim\"]", "inputs = [\"sin\"]")
         .replace("mqtt://127.0.0.1:1883", "mqtt://10.1.2.3:1883");
-    let parts = ["agent.nome", "sources.sim.options", "transforms.warm", "sinks.cloud.endpoint"];
+    let parts = [
+        "agent.nome",
+        "sources.sim.options",
+        "transforms.warm",
+        "sinks.cloud.endpoint",
+    ];
     refused(dir.path(), "four errors", &config, &parts);
 }
 
@@ -139,7 +376,11 @@ fn one_check_finds_everything() {
 fn a_missing_file_is_named() {
     let ended = dunlin(&["run", "/no/such/dunlin.toml"]);
     assert_eq!(ended.code, CONFIG);
-    assert!(ended.stderr.contains("/no/such/dunlin.toml"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/no/such/dunlin.toml"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("Remedy: "), "{}", ended.stderr);
 }
 
@@ -148,9 +389,16 @@ fn a_file_that_is_no_driver_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let so = dir.path().join("fake.so");
     fs::write(&so, "not an ELF file").unwrap();
-    let config =
-        good(dir.path()).replace("driver = \"sim\"", &format!("driver = \"{}\"", so.display()));
-    refused(dir.path(), "fake.so", &config, &["sources.sim.driver", "fake.so"]);
+    let config = good(dir.path()).replace(
+        "driver = \"sim\"",
+        &format!("driver = \"{}\"", so.display()),
+    );
+    refused(
+        dir.path(),
+        "fake.so",
+        &config,
+        &["sources.sim.driver", "fake.so"],
+    );
 }
 
 #[test]
@@ -171,18 +419,32 @@ fn a_driver_of_another_abi_is_named() {
         .status()
         .unwrap();
     assert!(built.success());
-    let config =
-        good(dir.path()).replace("driver = \"sim\"", &format!("driver = \"{}\"", so.display()));
-    refused(dir.path(), "old.so", &config, &["sources.sim.driver", "ABI", "9"]);
+    let config = good(dir.path()).replace(
+        "driver = \"sim\"",
+        &format!("driver = \"{}\"", so.display()),
+    );
+    refused(
+        dir.path(),
+        "old.so",
+        &config,
+        &["sources.sim.driver", "ABI", "9"],
+    );
 }
 
 #[test]
 fn another_hash_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let wrong = "0".repeat(64);
-    let config = good(dir.path())
-        .replace("driver = \"sim\"", &format!("driver = \"sim\"\nsha256 = \"{wrong}\""));
-    refused(dir.path(), "hash", &config, &["sources.sim.sha256", "sim.so"]);
+    let config = good(dir.path()).replace(
+        "driver = \"sim\"",
+        &format!("driver = \"sim\"\nsha256 = \"{wrong}\""),
+    );
+    refused(
+        dir.path(),
+        "hash",
+        &config,
+        &["sources.sim.sha256", "sim.so"],
+    );
 }
 
 #[test]
@@ -197,11 +459,22 @@ fn a_newer_state_directory_is_left_alone() {
         let ended = dunlin(&[command, file.to_str().unwrap()]);
         assert_eq!(ended.code, STATE, "{command}: {}", ended.stderr);
         for part in ["format", "99", "Remedy: "] {
-            assert!(ended.stderr.contains(part), "{command}: no {part:?} in:\n{}", ended.stderr);
+            assert!(
+                ended.stderr.contains(part),
+                "{command}: no {part:?} in:\n{}",
+                ended.stderr
+            );
         }
     }
-    assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "something was written");
-    assert_eq!(fs::read_to_string(state.join("format")).unwrap(), "dunlin-state 99\n");
+    assert_eq!(
+        fs::read_dir(&state).unwrap().count(),
+        1,
+        "something was written"
+    );
+    assert_eq!(
+        fs::read_to_string(state.join("format")).unwrap(),
+        "dunlin-state 99\n"
+    );
 }
 
 #[test]

@@ -41,7 +41,9 @@ pub fn load(file: &Path, defaults: &Defaults) -> Result<Plan, Problems> {
             remedy: "give the path of a readable UTF-8 configuration file below 1 MiB".to_owned(),
         }],
     })?;
-    let plan = config::parse(file, &text, |root, report| configure(root, report, defaults))?;
+    let plan = config::parse(file, &text, |root, report| {
+        configure(root, report, defaults)
+    })?;
     // Every `None` below was reported, so that `parse` has failed already.
     Ok(plan.expect("a plan without problems is whole"))
 }
@@ -51,16 +53,25 @@ fn read(file: &Path) -> io::Result<String> {
     let limit = config::FILE_BYTES_MAX + 1;
     let bytes = File::open(file)?.take(limit).read_to_string(&mut text)? as u64;
     if bytes == limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than 1 MiB",
+        ));
     }
     Ok(text)
 }
 
 fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Option<Plan> {
     let settings = Settings::configure(root, defaults);
-    let queue_batches = root.section("pipeline").map_or(QUEUE_BATCHES_DEFAULT, |mut section| {
-        section.integer("queue_batches", 1..=QUEUE_BATCHES_MAX, QUEUE_BATCHES_DEFAULT)
-    });
+    let queue_batches = root
+        .section("pipeline")
+        .map_or(QUEUE_BATCHES_DEFAULT, |mut section| {
+            section.integer(
+                "queue_batches",
+                1..=QUEUE_BATCHES_MAX,
+                QUEUE_BATCHES_DEFAULT,
+            )
+        });
     let mut nodes = Vec::new();
     let mut sources = Vec::new();
     let mut source_lines = BTreeMap::new();
@@ -83,10 +94,18 @@ fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Op
         made_sinks.extend(made.map(|made| (name, made)));
     }
     if sources.is_empty() && !root.has("sources") {
-        root.problem("sources", "is missing: there is nothing to read", "add a table [sources.NAME]");
+        root.problem(
+            "sources",
+            "is missing: there is nothing to read",
+            "add a table [sources.NAME]",
+        );
     }
     if made_sinks.is_empty() && !root.has("sinks") {
-        root.problem("sinks", "is missing: readings would go nowhere", "add a table [sinks.NAME]");
+        root.problem(
+            "sinks",
+            "is missing: readings would go nowhere",
+            "add a table [sinks.NAME]",
+        );
     }
     let graph = Graph::check(nodes, report)?;
     Some(Plan {
@@ -122,7 +141,11 @@ fn source(
     if let Some(kind) = kind {
         let hint = nearest(&kind, TYPES)
             .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-        section.problem("type", format_args!("is {kind:?}, which is unknown{hint}"), remedy);
+        section.problem(
+            "type",
+            format_args!("is {kind:?}, which is unknown{hint}"),
+            remedy,
+        );
     }
     // Which other keys are right depends on the type: none is reported.
     drop(section.entries());

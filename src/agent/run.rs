@@ -110,7 +110,8 @@ pub fn run(plan: Plan, runtime: &tokio::runtime::Runtime) -> Result<Exit, RunFai
 
 fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     let state = StateDir::open(&plan.settings.state_dir)?;
-    let nonce = dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
+    let nonce =
+        dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
     let boot = state.next_boot(nonce)?;
     let agent: Arc<str> = plan.settings.name.as_str().into();
     let mut sink_stats = BTreeMap::new();
@@ -127,8 +128,10 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         sink_stats.insert(name.clone(), stats);
     }
     let file = plan.settings.status_file();
-    let sources =
-        plan.sources.iter().map(|source| (source.spec.name.clone(), SourceStatus::default()));
+    let sources = plan
+        .sources
+        .iter()
+        .map(|source| (source.spec.name.clone(), SourceStatus::default()));
     let status = Arc::new(Status {
         agent,
         boot,
@@ -140,7 +143,11 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     std::fs::create_dir_all(&plan.settings.runtime_dir)
         .and_then(|()| status.write())
         .map_err(|source| RunFailure::Status { path: file, source })?;
-    Ok(Opened { plan, status, _state: state })
+    Ok(Opened {
+        plan,
+        status,
+        _state: state,
+    })
 }
 
 /// Signals that mean stop.
@@ -152,7 +159,10 @@ struct Stop {
 impl Stop {
     fn listen() -> Result<Stop, RunFailure> {
         let on = |kind| signal(kind).map_err(|error| RunFailure::Start(error.to_string()));
-        Ok(Stop { term: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+        Ok(Stop {
+            term: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -164,15 +174,20 @@ impl Stop {
 }
 
 async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
-    let Opened { plan, status, _state } = opened;
+    let Opened {
+        plan,
+        status,
+        _state,
+    } = opened;
     let mut stop = Stop::listen()?;
-    let mut running =
-        pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
+    let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
     for settings in plan.sources {
         let name = settings.spec.name.clone();
-        let outlet = running.outlet(&name).expect("every source of the plan is in its graph");
+        let outlet = running
+            .outlet(&name)
+            .expect("every source of the plan is in its graph");
         let said = &status.sources[&name];
         let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
         sources.spawn(source.run(outlet, stopped.clone()));
@@ -198,9 +213,14 @@ async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
     let _ = stop_sources.send(true);
     let drain = async {
         // Sources that cannot close in time are cut off with the pipeline; the first bound covers both.
-        let _ = timeout(bound, async { while sources.join_next().await.is_some() {} }).await;
+        let _ = timeout(bound, async {
+            while sources.join_next().await.is_some() {}
+        })
+        .await;
         sources.shutdown().await;
-        running.drain(deadline.saturating_duration_since(Instant::now())).await
+        running
+            .drain(deadline.saturating_duration_since(Instant::now()))
+            .await
     };
     let outcome = tokio::select! {
         outcome = drain => outcome,

@@ -31,8 +31,16 @@ pub struct Defaults {
 impl Defaults {
     /// Drivers beside the program (a build tree), else where packages put them.
     pub fn driver_dir(&self) -> PathBuf {
-        let beside = self.program.parent().unwrap_or(Path::new("/")).join("drivers");
-        if beside.is_dir() { beside } else { PathBuf::from("/usr/lib/dunlin/drivers") }
+        let beside = self
+            .program
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .join("drivers");
+        if beside.is_dir() {
+            beside
+        } else {
+            PathBuf::from("/usr/lib/dunlin/drivers")
+        }
     }
 }
 
@@ -45,8 +53,9 @@ impl Settings {
         let state_dir = text("state_dir");
         let runtime_dir = text("runtime_dir");
         let driver_dir = text("driver_dir");
-        let drain_timeout_ms =
-            section.as_mut().map_or(10_000, |s| s.integer("drain_timeout_ms", 100..=600_000, 10_000));
+        let drain_timeout_ms = section.as_mut().map_or(10_000, |s| {
+            s.integer("drain_timeout_ms", 100..=600_000, 10_000)
+        });
 
         if let (Some(section), Some(name)) = (&section, &name)
             && !is_name(name)
@@ -86,7 +95,9 @@ impl Settings {
 
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// The kernel's host name, with what cannot stand in a topic replaced; `gateway` where there is none.
@@ -95,8 +106,18 @@ fn host_name() -> String {
     let name: String = raw
         .trim()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(63)
         .collect();
-    if is_name(&name) { name } else { "gateway".to_owned() }
+    if is_name(&name) {
+        name
+    } else {
+        "gateway".to_owned()
+    }
 }

@@ -13,7 +13,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Version of the layout that this agent reads and writes.
-pub const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,21 +68,27 @@ pub enum StateError {
 
 /// A state directory that this process holds.
 #[derive(Debug)]
-pub struct StateDir {
+pub(super) struct StateDir {
     path: PathBuf,
     // Held for its flock, which the kernel releases with the process.
     _lock: File,
 }
 
-const REMEDY: &str = "make agent.state_dir a directory on writable flash that the agent's user owns";
+const REMEDY: &str =
+    "make agent.state_dir a directory on writable flash that the agent's user owns";
 
 fn os<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StateError + 'a {
-    move |source| StateError::Os { verb, path: path.to_owned(), remedy: REMEDY, source }
+    move |source| StateError::Os {
+        verb,
+        path: path.to_owned(),
+        remedy: REMEDY,
+        source,
+    }
 }
 
 impl StateDir {
     /// Takes the directory, making it where it does not exist.
-    pub fn open(path: &Path) -> Result<StateDir, StateError> {
+    pub(super) fn open(path: &Path) -> Result<StateDir, StateError> {
         check_format(path)?;
         fs::create_dir_all(path).map_err(os("create directory", path))?;
         let lock = take_lock(path)?;
@@ -90,11 +96,14 @@ impl StateDir {
         if !format.exists() {
             write_durably(&format, format!("dunlin-state {FORMAT}\n").as_bytes())?;
         }
-        Ok(StateDir { path: path.to_owned(), _lock: lock })
+        Ok(StateDir {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Counts this start, durably, and names it.
-    pub fn next_boot(&self, nonce: u32) -> Result<BootId, StateError> {
+    pub(super) fn next_boot(&self, nonce: u32) -> Result<BootId, StateError> {
         let path = self.path.join("boot");
         let last = match fs::read_to_string(&path) {
             Ok(text) => text
@@ -102,7 +111,10 @@ impl StateDir {
                 .parse::<u32>()
                 .ok()
                 .filter(|number| *number < u32::MAX)
-                .ok_or(StateError::Boot { path: path.clone(), found: text })?,
+                .ok_or(StateError::Boot {
+                    path: path.clone(),
+                    found: text,
+                })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(os("read", &path)(error)),
         };
@@ -112,7 +124,7 @@ impl StateDir {
     }
 
     /// Where a sink keeps its state; made where it does not exist.
-    pub fn sink(&self, name: &str) -> Result<PathBuf, StateError> {
+    pub(super) fn sink(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.path.join("sinks").join(name);
         fs::create_dir_all(&path).map_err(os("create directory", &path))?;
         Ok(path)
@@ -127,10 +139,16 @@ pub fn check_format(state_dir: &Path) -> Result<(), StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(os("read", &path)(error)),
     };
-    let version = found.trim().strip_prefix("dunlin-state ").and_then(|v| v.parse::<u32>().ok());
+    let version = found
+        .trim()
+        .strip_prefix("dunlin-state ")
+        .and_then(|v| v.parse::<u32>().ok());
     match version {
         Some(version) if version <= FORMAT => Ok(()),
-        _ => Err(StateError::Newer { path, found: found.trim().to_owned() }),
+        _ => Err(StateError::Newer {
+            path,
+            found: found.trim().to_owned(),
+        }),
     }
 }
 
@@ -157,7 +175,8 @@ fn take_lock(state_dir: &Path) -> Result<File, StateError> {
         Err(TryLockError::Error(error)) => return Err(os("lock", &path)(error)),
     }
     file.set_len(0).map_err(os("write", &path))?;
-    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(os("write", &path))?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(os("write", &path))?;
     Ok(file)
 }
 
@@ -169,8 +188,12 @@ fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
     file.write_all(content).map_err(os("write", &temporary))?;
     file.sync_all().map_err(os("sync", &temporary))?;
     fs::rename(&temporary, path).map_err(os("rename", &temporary))?;
-    let parent = path.parent().expect("files of a state directory have a parent");
-    File::open(parent).and_then(|dir| dir.sync_all()).map_err(os("sync directory", parent))
+    let parent = path
+        .parent()
+        .expect("files of a state directory have a parent");
+    File::open(parent)
+        .and_then(|dir| dir.sync_all())
+        .map_err(os("sync directory", parent))
 }
 
 #[cfg(test)]
@@ -190,7 +213,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = StateDir::open(dir.path()).unwrap();
         let refused = StateDir::open(dir.path()).unwrap_err().to_string();
-        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
         drop(first);
         StateDir::open(dir.path()).unwrap();
     }
@@ -199,7 +225,10 @@ mod tests {
     fn newer_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("format"), "dunlin-state 2\n").unwrap();
-        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Newer { .. })));
+        assert!(matches!(
+            StateDir::open(dir.path()),
+            Err(StateError::Newer { .. })
+        ));
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(names.len(), 1);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a source says of itself and what became of its records.
 #[derive(Debug, Default)]
-pub struct SourceStatus {
+pub(super) struct SourceStatus {
     /// Written by the source.
     pub stats: Arc<SourceStats>,
     /// Written by the acks of its batches.
@@ -21,7 +21,7 @@ pub struct SourceStatus {
 
 /// Everything that the status file is made of.
 #[derive(Debug)]
-pub struct Status {
+pub(super) struct Status {
     /// The file.
     pub file: PathBuf,
     /// The agent's name.
@@ -72,7 +72,7 @@ struct SourceDocument<'a> {
 
 /// Sums at one instant, in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Totals {
+pub(super) struct Totals {
     /// Made by the sources.
     pub produced: u64,
     /// Durable in a sink.
@@ -87,9 +87,12 @@ pub struct Totals {
 
 impl Status {
     /// The sums now.
-    pub fn totals(&self) -> Totals {
+    pub(super) fn totals(&self) -> Totals {
         let sources = |count: fn(&Ledger) -> u64| -> u64 {
-            self.sources.values().map(|source| count(&source.ledger)).sum()
+            self.sources
+                .values()
+                .map(|source| count(&source.ledger))
+                .sum()
         };
         let sinks = |count: fn(&SinkStats) -> u64| -> u64 {
             self.sinks.values().map(|sink| count(sink)).sum()
@@ -99,11 +102,17 @@ impl Status {
         let dropped = sinks(|sink| sink.dropped.get());
         let durable = sinks(|sink| sink.durable.get());
         let failed = sources(Ledger::failed);
-        Totals { produced: sources(Ledger::produced), durable, uplinked, dropped, failed }
+        Totals {
+            produced: sources(Ledger::produced),
+            durable,
+            uplinked,
+            dropped,
+            failed,
+        }
     }
 
     /// Replaces the file. Not fsynced: it speaks of a running process and means nothing after a crash.
-    pub fn write(&self) -> io::Result<()> {
+    pub(super) fn write(&self) -> io::Result<()> {
         let totals = self.totals();
         let document = Document {
             agent: &self.agent,
@@ -113,14 +122,26 @@ impl Status {
             uptime_ms: (clock::monotonic_ns() - self.started_ns) / 1_000_000,
             wall_ns: clock::wall_ns(),
             produced: totals.produced,
-            released: self.sources.values().map(|source| source.ledger.released()).sum(),
+            released: self
+                .sources
+                .values()
+                .map(|source| source.ledger.released())
+                .sum(),
             failed: totals.failed,
             durable: totals.durable,
             uplinked: totals.uplinked,
             dropped: totals.dropped,
             rejected: self.sinks.values().map(|sink| sink.rejected.get()).sum(),
-            sources: self.sources.iter().map(|(name, source)| (&**name, document(source))).collect(),
-            sinks: self.sinks.iter().map(|(name, sink)| (&**name, &**sink)).collect(),
+            sources: self
+                .sources
+                .iter()
+                .map(|(name, source)| (&**name, document(source)))
+                .collect(),
+            sinks: self
+                .sinks
+                .iter()
+                .map(|(name, sink)| (&**name, &**sink))
+                .collect(),
         };
         let mut text = serde_json::to_vec_pretty(&document)?;
         text.push(b'\n');

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// What the user asked for.
 #[derive(Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Print a help text.
     Help(&'static str),
     /// Print version and build.
@@ -48,7 +48,7 @@ pub enum Command {
 
 /// What to do with drivers.
 #[derive(Debug)]
-pub struct Drivers {
+pub(super) struct Drivers {
     /// What.
     pub action: DriversAction,
     /// Name or path of the driver; empty for `list`.
@@ -73,7 +73,7 @@ pub struct Drivers {
 
 /// What to do with drivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriversAction {
+pub(super) enum DriversAction {
     /// List those that are installed.
     List,
     /// Load one and show what it says of itself.
@@ -88,7 +88,7 @@ pub enum DriversAction {
 
 /// What to do with a stored buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BufferAction {
+pub(super) enum BufferAction {
     /// Show segments, positions and cursors.
     Inspect,
     /// Read and check every frame.
@@ -99,7 +99,7 @@ pub enum BufferAction {
 
 /// What to follow.
 #[derive(Debug)]
-pub struct Sub {
+pub(super) struct Sub {
     /// Configuration file, for endpoint and certificates.
     pub config: PathBuf,
     /// Uplink sink; the only one if absent.
@@ -114,7 +114,7 @@ pub struct Sub {
 
 /// How to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Logging {
+pub(super) struct Logging {
     /// Least severe level shown.
     pub level: Option<tracing::Level>,
     /// Form; chosen by where standard error goes if absent.
@@ -122,7 +122,7 @@ pub struct Logging {
 }
 
 /// Parses a command line without its program name. The error is one paragraph for the user.
-pub fn parse(args: Vec<OsString>) -> Result<(Command, Logging), String> {
+pub(super) fn parse(args: Vec<OsString>) -> Result<(Command, Logging), String> {
     let mut words = Words::collect(args).map_err(|error| format!("{error}.\n  {}", help::SEE))?;
     let logging = words.logging()?;
     let command = words.command()?;
@@ -139,14 +139,29 @@ struct Words {
 
 /// Flags that take a value.
 const VALUED: [&str; 13] = [
-    "log", "log-format", "dir", "option", "device", "read-path", "network", "interval-ms",
-    "seconds", "sink", "filter", "channel", "value",
+    "log",
+    "log-format",
+    "dir",
+    "option",
+    "device",
+    "read-path",
+    "network",
+    "interval-ms",
+    "seconds",
+    "sink",
+    "filter",
+    "channel",
+    "value",
 ];
 
 impl Words {
     fn collect(args: Vec<OsString>) -> Result<Words, lexopt::Error> {
         let mut parser = lexopt::Parser::from_args(args);
-        let mut words = Words { positional: Vec::new(), flags: Vec::new(), help: help::TOP };
+        let mut words = Words {
+            positional: Vec::new(),
+            flags: Vec::new(),
+            help: help::TOP,
+        };
         while let Some(arg) = parser.next()? {
             let name = match arg {
                 Value(word) => {
@@ -159,8 +174,11 @@ impl Words {
                 Long(name) => name.to_owned(),
                 Short(_) => return Err(arg.unexpected()),
             };
-            let value =
-                if VALUED.contains(&name.as_str()) { Some(parser.value()?) } else { None };
+            let value = if VALUED.contains(&name.as_str()) {
+                Some(parser.value()?)
+            } else {
+                None
+            };
             words.flags.push((name, value));
         }
         Ok(words)
@@ -180,17 +198,25 @@ impl Words {
     fn value(&mut self, name: &str) -> Result<Option<String>, String> {
         let mut values = self.texts(name)?;
         if values.len() > 1 {
-            return Err(format!("--{name} is given {} times.\n  Remedy: once.", values.len()));
+            return Err(format!(
+                "--{name} is given {} times.\n  Remedy: once.",
+                values.len()
+            ));
         }
         Ok(values.pop())
     }
 
     fn texts(&mut self, name: &str) -> Result<Vec<String>, String> {
-        self.values(name).into_iter().map(|value| text(name, value)).collect()
+        self.values(name)
+            .into_iter()
+            .map(|value| text(name, value))
+            .collect()
     }
 
     fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
-        let Some(word) = self.value(name)? else { return Ok(None) };
+        let Some(word) = self.value(name)? else {
+            return Ok(None);
+        };
         let number = word.parse().map_err(|_| {
             format!("--{name} is {word:?}.\n  Remedy: give a whole number, such as --{name} 10.")
         })?;
@@ -225,7 +251,9 @@ impl Words {
             Some("json") => Some(true),
             Some("human") => Some(false),
             Some(word) => {
-                return Err(format!("--log-format is {word:?}.\n  Remedy: choose human or json."));
+                return Err(format!(
+                    "--log-format is {word:?}.\n  Remedy: choose human or json."
+                ));
             }
         };
         Ok(Logging { level, json })
@@ -237,7 +265,11 @@ impl Words {
         }
         let help = self.flag("help");
         if self.positional.is_empty() {
-            return if help { Ok(Command::Help(help::TOP)) } else { Err(help::TOP.to_owned()) };
+            return if help {
+                Ok(Command::Help(help::TOP))
+            } else {
+                Err(help::TOP.to_owned())
+            };
         }
         let word = self.word("the command")?;
         let (text, known) = help::of(&word);
@@ -252,14 +284,22 @@ impl Words {
             return Err(format!("{word:?} is not a command{hint}.\n  {}", help::SEE));
         }
         match word.as_str() {
-            "run" => Ok(Command::Run { config: self.path("CONFIG")? }),
+            "run" => Ok(Command::Run {
+                config: self.path("CONFIG")?,
+            }),
             "check" => {
                 let drivers = !self.flag("no-drivers");
-                Ok(Command::Check { config: self.path("CONFIG")?, drivers })
+                Ok(Command::Check {
+                    config: self.path("CONFIG")?,
+                    drivers,
+                })
             }
             "status" => {
                 let json = self.flag("json");
-                Ok(Command::Status { config: self.path("CONFIG")?, json })
+                Ok(Command::Status {
+                    config: self.path("CONFIG")?,
+                    json,
+                })
             }
             "drivers" => self.drivers().map(Command::Drivers),
             "buffer" => self.buffer(),
@@ -291,7 +331,9 @@ impl Words {
         let mut options = Vec::new();
         for entry in self.texts("option")? {
             let Some((key, value)) = entry.split_once('=') else {
-                return Err(format!("-o {entry:?} has no `=`.\n  Remedy: write -o key=value."));
+                return Err(format!(
+                    "-o {entry:?} has no `=`.\n  Remedy: write -o key=value."
+                ));
             };
             options.push((key.to_owned(), value.to_owned()));
         }
@@ -300,8 +342,16 @@ impl Words {
             driver,
             dir: self.value("dir")?.map(PathBuf::from),
             options,
-            devices: self.values("device").into_iter().map(PathBuf::from).collect(),
-            read: self.values("read-path").into_iter().map(PathBuf::from).collect(),
+            devices: self
+                .values("device")
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
+            read: self
+                .values("read-path")
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
             network: self.texts("network")?,
             interval_ms: self.number("interval-ms")?.unwrap_or(1000),
             seconds: self.number("seconds")?,
@@ -316,7 +366,10 @@ impl Words {
             "export" => BufferAction::Export,
             other => return Err(format!("buffer {other:?} is unknown.\n\n{}", self.help)),
         };
-        Ok(Command::Buffer { action, dir: self.path("DIR")? })
+        Ok(Command::Buffer {
+            action,
+            dir: self.path("DIR")?,
+        })
     }
 
     fn sub(&mut self) -> Result<Sub, String> {
@@ -331,7 +384,10 @@ impl Words {
 
     fn finish(self) -> Result<(), String> {
         if let Some((flag, _)) = self.flags.first() {
-            return Err(format!("--{flag} does not belong to this command.\n\n{}", self.help));
+            return Err(format!(
+                "--{flag} does not belong to this command.\n\n{}",
+                self.help
+            ));
         }
         if let Some(word) = self.positional.first() {
             return Err(format!("{word:?} is one word too many.\n\n{}", self.help));
@@ -358,15 +414,26 @@ mod tests {
     fn flags_may_stand_anywhere() {
         let (command, logging) = parse_line("--log debug run --log-format json a.toml").unwrap();
         assert!(matches!(command, Command::Run { config } if config.as_os_str() == "a.toml"));
-        assert_eq!(logging, Logging { level: Some(tracing::Level::DEBUG), json: Some(true) });
+        assert_eq!(
+            logging,
+            Logging {
+                level: Some(tracing::Level::DEBUG),
+                json: Some(true)
+            }
+        );
     }
 
     #[test]
     fn drivers_take_options_and_grants() {
         let line = "drivers read sim -o rate_hz=5 --option waves=name=a,shape=sine --device /dev/x";
-        let Command::Drivers(drivers) = parse_line(line).unwrap().0 else { panic!("not drivers") };
+        let Command::Drivers(drivers) = parse_line(line).unwrap().0 else {
+            panic!("not drivers")
+        };
         assert_eq!(drivers.action, DriversAction::Read);
-        assert_eq!(drivers.options[1], ("waves".into(), "name=a,shape=sine".into()));
+        assert_eq!(
+            drivers.options[1],
+            ("waves".into(), "name=a,shape=sine".into())
+        );
         assert_eq!(drivers.devices, [PathBuf::from("/dev/x")]);
     }
 

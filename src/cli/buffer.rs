@@ -13,30 +13,42 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 /// Runs one action on the store in `dir`.
-pub fn buffer(action: BufferAction, dir: &Path) -> Result<Exit, Failure> {
+pub(super) fn buffer(action: BufferAction, dir: &Path) -> Result<Exit, Failure> {
     let unreadable = |error: buffer::Error| {
-        let message = format!("{error}.\n  Remedy: give the directory of a store, STATE_DIR/sinks/SINK/buffer.");
+        let message = format!(
+            "{error}.\n  Remedy: give the directory of a store, STATE_DIR/sinks/SINK/buffer."
+        );
         Failure::new(Exit::Unavailable, message)
     };
     match action {
-        BufferAction::Inspect => {
-            print(&render(&buffer::inspect(&Disk, dir).map_err(unreadable)?, false))
-        }
+        BufferAction::Inspect => print(&render(
+            &buffer::inspect(&Disk, dir).map_err(unreadable)?,
+            false,
+        )),
         BufferAction::Verify => {
             let report = buffer::verify(&Disk, dir).map_err(unreadable)?;
             print(&render(&report, true))?;
-            Ok(if report.is_sound() { Exit::Ok } else { Exit::Data })
+            Ok(if report.is_sound() {
+                Exit::Ok
+            } else {
+                Exit::Data
+            })
         }
         BufferAction::Export => export(dir).map_err(unreadable),
     }
 }
 
 fn render(report: &Report, verified: bool) -> String {
-    let mut table =
-        Table::new(["class", "segments", "from", "to", "released", "pending", "bytes", "torn"]);
+    let mut table = Table::new([
+        "class", "segments", "from", "to", "released", "pending", "bytes", "torn",
+    ]);
     let mut damage = Vec::new();
     for log in &report.logs {
-        let released = log.cursors.iter().filter_map(|(_, released)| *released).min();
+        let released = log
+            .cursors
+            .iter()
+            .filter_map(|(_, released)| *released)
+            .min();
         let from = released.unwrap_or(log.positions.start).max(log.floor);
         table.row([
             log.class.name().to_owned(),
@@ -45,18 +57,33 @@ fn render(report: &Report, verified: bool) -> String {
             log.positions.end.to_string(),
             released.unwrap_or(0).to_string(),
             log.positions.end.saturating_sub(from).to_string(),
-            log.segments.iter().map(|segment| segment.disk_bytes).sum::<u64>().to_string(),
-            log.segments.iter().map(|segment| segment.torn_bytes).sum::<u64>().to_string(),
+            log.segments
+                .iter()
+                .map(|segment| segment.disk_bytes)
+                .sum::<u64>()
+                .to_string(),
+            log.segments
+                .iter()
+                .map(|segment| segment.torn_bytes)
+                .sum::<u64>()
+                .to_string(),
         ]);
         for segment in &log.segments {
             let path = segment.path.display();
             if !segment.header_good {
                 damage.push(format!("{path}: header damaged"));
             }
-            damage.extend(segment.damage.iter().map(|at| format!("{path}: bytes {at:?} damaged")));
+            damage.extend(
+                segment
+                    .damage
+                    .iter()
+                    .map(|at| format!("{path}: bytes {at:?} damaged")),
+            );
         }
         damage.extend(
-            log.lost.iter().map(|lost| format!("class {}: positions {lost:?} lost", log.class.name())),
+            log.lost
+                .iter()
+                .map(|lost| format!("class {}: positions {lost:?} lost", log.class.name())),
         );
     }
     let mut lines = table.lines();
@@ -93,7 +120,10 @@ fn export(dir: &Path) -> Result<Exit, buffer::Error> {
             return Ok(());
         }
         let written = write_line(&mut out, &frame);
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        if written
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        {
             // The reader has seen enough.
             closed = true;
             return Ok(());
@@ -103,7 +133,11 @@ fn export(dir: &Path) -> Result<Exit, buffer::Error> {
     let report = buffer::export(&Disk, dir, &mut each)?;
     // Reported by the exit code alone: what could be read was printed.
     let _ = out.flush();
-    Ok(if report.is_sound() { Exit::Ok } else { Exit::Data })
+    Ok(if report.is_sound() {
+        Exit::Ok
+    } else {
+        Exit::Data
+    })
 }
 
 fn write_line(out: &mut impl io::Write, frame: &buffer::Exported) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// How strictly drivers are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
+pub(super) enum Strictness {
     /// Whatever keeps a driver from describing itself is a problem.
     All,
     /// Only what a change of the configuration mends. A driver that crashes or hangs must not keep the agent from
@@ -18,7 +18,7 @@ pub enum Strictness {
 }
 
 /// Checks a file and says that it is good, or all that is wrong with it.
-pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, Failure> {
+pub(super) fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, Failure> {
     let plan = load(config, defaults)?;
     check_state(&plan)?;
     let mut checked = "drivers not loaded".to_owned();
@@ -36,12 +36,16 @@ pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, 
 }
 
 /// Refuses a state directory that a later dunlin wrote.
-pub fn check_state(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn check_state(plan: &Plan) -> Result<(), Failure> {
     agent::check_format(&plan.settings.state_dir).map_err(|error| Failure::new(Exit::State, error))
 }
 
 /// Loads each driver into its sandbox and holds its options against the configuration. Opens no device.
-pub fn check_drivers(config: &Path, plan: &Plan, strictness: Strictness) -> Result<(), Failure> {
+pub(super) fn check_drivers(
+    config: &Path,
+    plan: &Plan,
+    strictness: Strictness,
+) -> Result<(), Failure> {
     let list = runtime()?.block_on(async {
         let mut list = Vec::new();
         for source in &plan.sources {
@@ -52,7 +56,13 @@ pub fn check_drivers(config: &Path, plan: &Plan, strictness: Strictness) -> Resu
     if list.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Exit::Config, Problems { file: config.to_owned(), list }))
+    Err(Failure::new(
+        Exit::Config,
+        Problems {
+            file: config.to_owned(),
+            list,
+        },
+    ))
 }
 
 async fn check_driver(
@@ -77,7 +87,11 @@ async fn check_driver(
             .into_iter()
             .map(|wrong| {
                 let key = format!("options.{}", wrong.key);
-                problem(&key, wrong.detail, "correct it; `dunlin drivers probe` lists the driver's options")
+                problem(
+                    &key,
+                    wrong.detail,
+                    "correct it; `dunlin drivers probe` lists the driver's options",
+                )
             })
             .collect(),
         Err(error) if is_hash(&error) => {
@@ -90,7 +104,11 @@ async fn check_driver(
         Err(error) if strictness == Strictness::All || error.cause() == Cause::Start => {
             vec![problem(
                 "driver",
-                format!("{} cannot be used: {}", spec.library.display(), error.detail()),
+                format!(
+                    "{} cannot be used: {}",
+                    spec.library.display(),
+                    error.detail()
+                ),
                 "install a library that was built for this machine and for driver ABI 1",
             )]
         }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Runs one request.
-pub fn drivers(
+pub(super) fn drivers(
     request: Drivers,
     defaults: &Defaults,
     terminal: bool,
@@ -76,10 +76,18 @@ fn list(dir: &PathBuf, defaults: &Defaults) -> Result<Exit, Failure> {
                 Err(error) => Err(error.to_string()),
             };
             table.row(match described {
-                Ok(Description { version, abi: (major, minor), summary, .. }) => {
-                    [name, version, format!("{major}.{minor}"), summary]
-                }
-                Err(why) => [name, String::new(), String::new(), format!("cannot be used: {why}")],
+                Ok(Description {
+                    version,
+                    abi: (major, minor),
+                    summary,
+                    ..
+                }) => [name, version, format!("{major}.{minor}"), summary],
+                Err(why) => [
+                    name,
+                    String::new(),
+                    String::new(),
+                    format!("cannot be used: {why}"),
+                ],
             });
         }
     });
@@ -93,12 +101,19 @@ async fn describe(spec: &Spec) -> Result<Description, HostError> {
 async fn probe(spec: &Spec) -> Result<Exit, Failure> {
     let described = describe(spec).await.map_err(|error| failed(spec, &error))?;
     let mut lines = vec![
-        format!("{} {}: {}", described.id, described.version, described.summary),
+        format!(
+            "{} {}: {}",
+            described.id, described.version, described.summary
+        ),
         format!("library     {}", spec.library.display()),
         format!("ABI         {}.{}", described.abi.0, described.abi.1),
         format!(
             "pace        {}",
-            if described.paced { "its own" } else { "read every interval_ms" }
+            if described.paced {
+                "its own"
+            } else {
+                "read every interval_ms"
+            }
         ),
     ];
     let mut extensions = Vec::new();
@@ -129,7 +144,9 @@ fn option_row(option: &OptionSpec) -> [String; 5] {
     } else {
         option.fallback.clone().unwrap_or_default()
     };
-    let bounds = option.bounds.map_or_else(String::new, |(min, max)| format!("{min} to {max}"));
+    let bounds = option
+        .bounds
+        .map_or_else(String::new, |(min, max)| format!("{min} to {max}"));
     [
         option.key.clone(),
         format!("{}{list}", option.kind.name()),
@@ -172,13 +189,17 @@ async fn read(spec: &Spec) -> Result<Exit, Failure> {
             .await
             .map_err(|error| failed(spec, &error))?;
         for sample in samples {
-            if let Some(slot) = usize::try_from(sample.channel).ok().and_then(|i| latest.get_mut(i)) {
+            if let Some(slot) = usize::try_from(sample.channel)
+                .ok()
+                .and_then(|i| latest.get_mut(i))
+            {
                 *slot = Some(*sample);
             }
         }
-        let waiting = channels.iter().zip(&latest).any(|(channel, sample)| {
-            channel.kind != Kind::Frame && sample.is_none()
-        });
+        let waiting = channels
+            .iter()
+            .zip(&latest)
+            .any(|(channel, sample)| channel.kind != Kind::Frame && sample.is_none());
         if !waiting {
             break;
         }
@@ -196,8 +217,12 @@ fn cells(channel: &Channel, sample: Option<Sample>) -> [String; 2] {
     match sample {
         Some(sample) if sample.quality == Quality::Bad => [String::new(), "bad".to_owned()],
         Some(sample) => {
-            let quality =
-                if sample.quality == Quality::Good { "good" } else { "uncertain" }.to_owned();
+            let quality = if sample.quality == Quality::Good {
+                "good"
+            } else {
+                "uncertain"
+            }
+            .to_owned();
             [show(sample.value), quality]
         }
         None if channel.kind == Kind::Frame => ["(frames)".to_owned(), String::new()],
@@ -213,11 +238,7 @@ fn show(value: Value) -> String {
     }
 }
 
-async fn watch(
-    spec: Spec,
-    limit: Option<Duration>,
-    terminal: bool,
-) -> Result<Exit, Failure> {
+async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Exit, Failure> {
     let mut supervisor = Supervisor::new(spec);
     let mut channels: Vec<Channel> = Vec::new();
     let end = async {
@@ -236,22 +257,39 @@ async fn watch(
         let mut lines = Vec::new();
         match event {
             Event::Ready(started) => {
-                lines.push(format!("ready in {} us, pid {}", started.started_in.as_micros(), started.pid));
+                lines.push(format!(
+                    "ready in {} us, pid {}",
+                    started.started_in.as_micros(),
+                    started.pid
+                ));
                 channels = started.channels;
             }
             Event::Samples(samples) => lines.extend(samples.iter().filter_map(|sample| {
                 let channel = channels.get(usize::try_from(sample.channel).ok()?)?;
                 let [value, quality] = cells(channel, Some(*sample));
                 let seconds = Duration::from_nanos(sample.monotonic_ns).as_secs_f64();
-                Some(format!("{seconds:.6}  {}  {value} {}  {quality}", channel.name, channel.unit))
+                Some(format!(
+                    "{seconds:.6}  {}  {value} {}  {quality}",
+                    channel.name, channel.unit
+                ))
             })),
             Event::Frames(frames) => lines.extend(frames.iter().map(|(span, bytes)| {
-                let shown: String = bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+                let shown: String = bytes
+                    .iter()
+                    .take(32)
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
                 let seconds = Duration::from_nanos(span.monotonic_ns).as_secs_f64();
                 format!("{seconds:.6}  frame of {} bytes  {shown}", bytes.len())
             })),
-            Event::DeviceError { errno, text } => lines.push(format!("device error {errno}: {text}")),
-            Event::Down { cause, detail, retry_in } => lines.push(format!(
+            Event::DeviceError { errno, text } => {
+                lines.push(format!("device error {errno}: {text}"))
+            }
+            Event::Down {
+                cause,
+                detail,
+                retry_in,
+            } => lines.push(format!(
                 "down, {}: {detail}; again in {} ms",
                 cause.name(),
                 retry_in.as_millis()
@@ -263,7 +301,9 @@ async fn watch(
             )),
         }
         if terminal {
-            lines.iter_mut().for_each(|line| line.truncate(line.floor_char_boundary(200)));
+            lines
+                .iter_mut()
+                .for_each(|line| line.truncate(line.floor_char_boundary(200)));
         }
         print(&lines.join("\n"))?;
     }
@@ -277,9 +317,17 @@ async fn watch(
 async fn write(spec: &Spec, channel: &str, value: &str) -> Result<Exit, Failure> {
     let mut host = open(spec).await?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
-    let found = host.channels().iter().zip(0u32..).find(|(known, _)| known.name == channel);
+    let found = host
+        .channels()
+        .iter()
+        .zip(0u32..)
+        .find(|(known, _)| known.name == channel);
     let Some((found, index)) = found.map(|(found, index)| (found.clone(), index)) else {
-        let names: Vec<&str> = host.channels().iter().map(|known| known.name.as_str()).collect();
+        let names: Vec<&str> = host
+            .channels()
+            .iter()
+            .map(|known| known.name.as_str())
+            .collect();
         return Err(usage(format!(
             "{channel:?} is not a channel.\n  Remedy: choose one of {}.",
             names.join(", ")
@@ -298,9 +346,13 @@ async fn write(spec: &Spec, channel: &str, value: &str) -> Result<Exit, Failure>
     };
     let Some(parsed) = parsed else {
         let kind = found.kind.name();
-        return Err(usage(format!("{value:?} is not of kind {kind}.\n  Remedy: write a {kind}.")));
+        return Err(usage(format!(
+            "{value:?} is not of kind {kind}.\n  Remedy: write a {kind}."
+        )));
     };
-    host.write(index, parsed).await.map_err(|error| failed(spec, &error))?;
+    host.write(index, parsed)
+        .await
+        .map_err(|error| failed(spec, &error))?;
     host.close().await.map_err(|error| failed(spec, &error))?;
     print(&format!("{channel} = {value} {}", found.unit))
 }

@@ -1,13 +1,15 @@
 //! Help texts. They teach: each shows a line that can be typed.
 
 /// Where to find more, for errors that cannot show it all.
-pub const SEE: &str = "See `dunlin --help`.";
+pub(super) const SEE: &str = "See `dunlin --help`.";
 
 /// All commands that a person may type.
-pub const COMMANDS: [&str; 7] = ["run", "check", "status", "drivers", "buffer", "sub", "version"];
+pub(super) const COMMANDS: [&str; 7] = [
+    "run", "check", "status", "drivers", "buffer", "sub", "version",
+];
 
 /// The text for one command, and whether there is such a command.
-pub fn of(command: &str) -> (&'static str, bool) {
+pub(super) fn of(command: &str) -> (&'static str, bool) {
     match command {
         "run" => (RUN, true),
         "check" => (CHECK, true),
@@ -21,7 +23,7 @@ pub fn of(command: &str) -> (&'static str, bool) {
 }
 
 /// Without a command.
-pub const TOP: &str = "\
+pub(super) const TOP: &str = "\
 dunlin reads sensors through C drivers, keeps the readings durably, and sends them over MQTT 5.
 
 Usage: dunlin COMMAND [ARGUMENTS]
@@ -47,7 +49,7 @@ Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or 
 dunlin, 73 state directory unusable, 75 stopped before all was drained (it is stored), 78 wrong configuration.";
 
 /// `dunlin run`.
-pub const RUN: &str = "\
+pub(super) const RUN: &str = "\
 Runs the agent: sources -> transforms -> sinks, as CONFIG says. SIGTERM or Ctrl-C drains within
 agent.drain_timeout_ms; a second one ends at once. Readings that were acknowledged are on flash either way.
 
@@ -59,7 +61,7 @@ Usage: dunlin run CONFIG
 Under systemd it reports READY and feeds the watchdog (Type=notify, WatchdogSec=).";
 
 /// `dunlin check`.
-pub const CHECK: &str = "\
+pub(super) const CHECK: &str = "\
 Checks a configuration whole: syntax, keys, types, bounds, the graph, certificates, the state directory, and, by
 loading each driver into its sandbox, the drivers' own options. Prints every problem with line, key and remedy.
 Opens no device and connects to nothing.
@@ -69,13 +71,13 @@ Usage: dunlin check CONFIG [--no-drivers]
   --no-drivers   do not load drivers, for a machine that does not have them";
 
 /// `dunlin status`.
-pub const STATUS: &str = "\
+pub(super) const STATUS: &str = "\
 Shows what a running agent is doing: its sources, sinks, counts and states.
 
 Usage: dunlin status CONFIG [--json]";
 
 /// `dunlin drivers`.
-pub const DRIVERS: &str = "\
+pub(super) const DRIVERS: &str = "\
 Works with drivers, each in a sandboxed process as in production.
 
 Usage: dunlin drivers list [--dir DIR]
@@ -100,7 +102,7 @@ Grants, as in a configuration; without one a driver may touch no device and no n
   dunlin drivers read i2c -o bus=/dev/i2c-2 -o address=0x49 -o chip=tmp105 --device /dev/i2c-2";
 
 /// `dunlin buffer`.
-pub const BUFFER: &str = "\
+pub(super) const BUFFER: &str = "\
 Looks into a stored buffer. Changes nothing, also while an agent runs on it.
 
 Usage: dunlin buffer inspect DIR    segments, positions, cursors
@@ -110,7 +112,7 @@ Usage: dunlin buffer inspect DIR    segments, positions, cursors
 DIR is STATE_DIR/sinks/SINK/buffer, for example /var/lib/dunlin/sinks/cloud/buffer.";
 
 /// `dunlin sub`.
-pub const SUB: &str = "\
+pub(super) const SUB: &str = "\
 Follows what is being sent, from the broker's side: subscribes with the endpoint and certificates of an uplink sink
 and shows one row a channel, with its latest value, rate, duplicates and holes.
 

@@ -7,10 +7,12 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 /// Starts logging for the rest of the process. `terminal` says whether standard error is one.
-pub fn start(logging: Logging, terminal: bool) {
+pub(super) fn start(logging: Logging, terminal: bool) {
     let level = LevelFilter::from_level(logging.level.unwrap_or(tracing::Level::INFO));
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     // An error means that logging runs already, which is what was wanted.
     if logging.json.unwrap_or(!terminal) {
         let _ = builder.json().flatten_event(true).try_init();

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use std::path::Path;
 
 /// Runs the agent to its end.
-pub fn run(config: &Path, defaults: &Defaults) -> Result<Exit, Failure> {
+pub(super) fn run(config: &Path, defaults: &Defaults) -> Result<Exit, Failure> {
     let plan = load(config, defaults)?;
     check_state(&plan)?;
     check_drivers(config, &plan, Strictness::Configuration)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Prints what a running agent is doing.
-pub fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
+pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
     let file = load(config, defaults)?.settings.status_file();
     let text = std::fs::read_to_string(&file).map_err(|error| {
         let message = format!(
@@ -21,7 +21,10 @@ pub fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Fa
         return print(text.trim_end());
     }
     let status: Value = serde_json::from_str(&text).map_err(|error| {
-        let message = format!("{} is not a status file: {error}.\n  Remedy: remove it.", file.display());
+        let message = format!(
+            "{} is not a status file: {error}.\n  Remedy: remove it.",
+            file.display()
+        );
         Failure::new(Exit::Data, message)
     })?;
     print(&render(&status))
@@ -59,9 +62,15 @@ fn render(status: &Value) -> String {
             text(&source["overruns"]),
         ]);
     }
-    let mut sinks = Table::new(["sink", "state", "durable", "uplinked", "dropped", "connects"]);
+    let mut sinks = Table::new([
+        "sink", "state", "durable", "uplinked", "dropped", "connects",
+    ]);
     for (name, sink) in status["sinks"].as_object().into_iter().flatten() {
-        let degraded = if sink["degraded"] == true { "degraded, " } else { "" };
+        let degraded = if sink["degraded"] == true {
+            "degraded, "
+        } else {
+            ""
+        };
         sinks.row([
             name.clone(),
             format!("{degraded}{}", text(&sink["state"])),

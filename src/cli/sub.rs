@@ -18,10 +18,14 @@ const DRAW: Duration = Duration::from_millis(500);
 const ROWS_MAX: usize = 200;
 
 /// Follows until Ctrl-C or the bound.
-pub fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, Failure> {
+pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, Failure> {
     let plan = load(&request.config, defaults)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
-    let uplinks: Vec<_> = plan.sinks.iter().filter_map(|(name, sink)| Some((name, sink.uplink()?))).collect();
+    let uplinks: Vec<_> = plan
+        .sinks
+        .iter()
+        .filter_map(|(name, sink)| Some((name, sink.uplink()?)))
+        .collect();
     let named = |name: &String| request.sink.as_ref().is_none_or(|wanted| wanted == name);
     let mut chosen = uplinks.iter().filter(|(name, _)| named(name));
     let (Some((_, follow)), None) = (chosen.next(), chosen.next()) else {
@@ -32,15 +36,20 @@ pub fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, F
             names.join(", ")
         )));
     };
-    let filter = request
-        .filter
-        .clone()
-        .unwrap_or_else(|| follow.topic.replace("{agent}", &plan.settings.name).replace("{stream}", "+"));
+    let filter = request.filter.clone().unwrap_or_else(|| {
+        follow
+            .topic
+            .replace("{agent}", &plan.settings.name)
+            .replace("{stream}", "+")
+    });
     let mut settings = follow.settings.clone();
     // An identity of its own, forgotten at the end: the agent's session stays untouched.
     settings.client_id = format!("{}-sub-{}", plan.settings.name, std::process::id());
     settings.session_expiry_s = 0;
-    settings.subscriptions = vec![Subscription { filter: filter.clone(), qos: Qos::AtLeastOnce }];
+    settings.subscriptions = vec![Subscription {
+        filter: filter.clone(),
+        qos: Qos::AtLeastOnce,
+    }];
     runtime()?.block_on(async {
         let (_uplink, mut events) = Uplink::spawn(settings)
             .map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -133,7 +142,10 @@ impl View {
                 self.state = format!("not connected: {reason}");
                 tracing::warn!("{}", self.state);
             }
-            Event::Subscribed { filter, result: Err(reason) } => {
+            Event::Subscribed {
+                filter,
+                result: Err(reason),
+            } => {
                 let message = format!(
                     "the broker refuses the subscription {filter:?}: {reason}.\n  Remedy: allow this client to read it, or choose another --filter."
                 );
@@ -147,7 +159,9 @@ impl View {
                     }
                     self.count(decoded);
                 }
-                Err(error) => tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}"),
+                Err(error) => {
+                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}")
+                }
             },
             _ => {}
         }
@@ -156,7 +170,10 @@ impl View {
 
     fn count(&mut self, message: Message) {
         let records = message.records.len() as u64;
-        let stream = self.streams.entry((message.boot, message.stream.clone())).or_default();
+        let stream = self
+            .streams
+            .entry((message.boot, message.stream.clone()))
+            .or_default();
         let end = message.seq + records;
         match stream.next_seq {
             Some(next) if message.seq < next => stream.duplicates += next.min(end) - message.seq,
@@ -167,7 +184,12 @@ impl View {
         self.records += records;
         for item in message.records {
             let (channel, value, unit, quality) = match item.body {
-                ItemBody::Sample { ch, value, unit, quality } => {
+                ItemBody::Sample {
+                    ch,
+                    value,
+                    unit,
+                    quality,
+                } => {
                     let quality = match quality {
                         Quality::Good => "",
                         Quality::Uncertain => "uncertain",
@@ -175,8 +197,16 @@ impl View {
                     };
                     (ch, value.to_string(), unit, quality)
                 }
-                ItemBody::Frame { ch, bytes } => (ch, format!("{} bytes", bytes.len()), String::new(), ""),
-                ItemBody::Gap { from_ns, to_ns, cause, lost, detail } => {
+                ItemBody::Frame { ch, bytes } => {
+                    (ch, format!("{} bytes", bytes.len()), String::new(), "")
+                }
+                ItemBody::Gap {
+                    from_ns,
+                    to_ns,
+                    cause,
+                    lost,
+                    detail,
+                } => {
                     stream.gaps += 1;
                     let ms = to_ns.saturating_sub(from_ns) / 1_000_000;
                     let lost = lost.map_or_else(String::new, |lost| format!(", {lost} lost"));
@@ -209,10 +239,19 @@ impl View {
         let seconds = self.drawn.elapsed().as_secs_f64().max(0.001);
         self.drawn = Instant::now();
         if !self.terminal {
-            return print(&format!("{} records in {} messages, {}", self.records, self.messages, self.state)).map(drop);
+            return print(&format!(
+                "{} records in {} messages, {}",
+                self.records, self.messages, self.state
+            ))
+            .map(drop);
         }
-        let mut lines = vec![format!("{}  {}  {} records in {} messages", self.filter, self.state, self.records, self.messages)];
-        let mut table = Table::new(["stream", "channel", "value", "unit", "quality", "records", "per s"]);
+        let mut lines = vec![format!(
+            "{}  {}  {} records in {} messages",
+            self.filter, self.state, self.records, self.messages
+        )];
+        let mut table = Table::new([
+            "stream", "channel", "value", "unit", "quality", "records", "per s",
+        ]);
         for ((stream, channel), row) in &mut self.rows {
             let rate = (row.records - row.shown) as f64 / seconds;
             row.shown = row.records;
@@ -239,7 +278,11 @@ impl View {
             }
         }
         // Back to where the last table began, and clear from there: works on every ANSI terminal.
-        let back = if self.lines_drawn > 0 { format!("\x1b[{}A\x1b[J", self.lines_drawn) } else { String::new() };
+        let back = if self.lines_drawn > 0 {
+            format!("\x1b[{}A\x1b[J", self.lines_drawn)
+        } else {
+            String::new()
+        };
         self.lines_drawn = lines.len();
         print(&format!("{back}{}", lines.join("\n"))).map(drop)
     }

@@ -2,41 +2,55 @@
 
 /// Rows of cells under a heading.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub fn new<const N: usize>(headings: [&str; N]) -> Table {
-        Table { rows: vec![headings.map(str::to_owned).to_vec()] }
+    pub(super) fn new<const N: usize>(headings: [&str; N]) -> Table {
+        Table {
+            rows: vec![headings.map(str::to_owned).to_vec()],
+        }
     }
 
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.to_vec());
     }
 
     /// The table as lines; numbers to the right, all else to the left.
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let columns = self.rows.first().map_or(0, Vec::len);
         let widths: Vec<usize> = (0..columns)
             .map(|column| {
-                self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+                self.rows
+                    .iter()
+                    .map(|row| row[column].chars().count())
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let numeric: Vec<bool> = (0..columns)
             .map(|column| {
                 self.rows.len() > 1
-                    && self.rows[1..].iter().all(|row| {
-                        row[column].is_empty() || row[column].parse::<f64>().is_ok()
-                    })
+                    && self.rows[1..]
+                        .iter()
+                        .all(|row| row[column].is_empty() || row[column].parse::<f64>().is_ok())
             })
             .collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).zip(&numeric).map(|((cell, &width), &right)| {
-                if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .zip(&numeric)
+                .map(|((cell, &width), &right)| {
+                    if right {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
+                });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(line).collect()

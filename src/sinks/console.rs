@@ -5,9 +5,9 @@
 //! wait, and the records after them are not shown, which a later line counts. When the reader has gone (a broken pipe),
 //! the rest is acknowledged unseen.
 
-use super::{Context, SinkError};
 use super::line::quality_name;
 use super::time::rfc3339;
+use super::{Context, SinkError};
 use crate::config::Section;
 use crate::pipeline::{Batch, Inlet};
 use crate::record::{Body, Record};

@@ -66,8 +66,10 @@ impl DriverSource {
             self.stats.outages.add(1);
             records.push(convert::outage(outage));
         }
-        self.converter.samples(&stopped.last.samples, &self.stats, &mut records);
-        self.converter.frames(stopped.last.frames(), &self.stats, &mut records);
+        self.converter
+            .samples(&stopped.last.samples, &self.stats, &mut records);
+        self.converter
+            .frames(stopped.last.frames(), &self.stats, &mut records);
         send(&outlet, &self.stream, self.class, &self.ledger, records).await;
         self.stats.state.set("stopped");
         self.stats.host_pid.store(0, Ordering::Relaxed);
@@ -110,16 +112,30 @@ fn take(
                 stats.state.set(state);
             }
         }
-        Event::Down { cause, detail, retry_in } => {
+        Event::Down {
+            cause,
+            detail,
+            retry_in,
+        } => {
             let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             stats.state.set(format!("down, {}: {detail}", cause.name()));
-            tracing::warn!(source, cause = cause.name(), retry_ms, "driver down: {detail}");
+            tracing::warn!(
+                source,
+                cause = cause.name(),
+                retry_ms,
+                "driver down: {detail}"
+            );
         }
         Event::Outage(outage) => {
             stats.outages.add(1);
             stats.state.set("running");
             let down_us = outage.to_ns.saturating_sub(outage.from_ns) / 1000;
-            tracing::info!(source, cause = outage.cause.name(), down_us, "readings flow again");
+            tracing::info!(
+                source,
+                cause = outage.cause.name(),
+                down_us,
+                "readings flow again"
+            );
             records.push(convert::outage(&outage));
         }
     }
@@ -137,5 +153,12 @@ async fn send(
         return;
     }
     let ack = Ack::new(ledger, records.len() as u64);
-    outlet.send(Batch { stream: Arc::clone(stream), class, records: Arc::new(records), ack }).await;
+    outlet
+        .send(Batch {
+            stream: Arc::clone(stream),
+            class,
+            records: Arc::new(records),
+            ack,
+        })
+        .await;
 }

@@ -24,7 +24,11 @@ pub fn dunlin_with(args: &[&str], change: impl FnOnce(&mut Command)) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     command.args(args).stdin(Stdio::null());
     change(&mut command);
-    let Output { status, stdout, stderr } = command.output().expect("dunlin starts");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("dunlin starts");
     Ended {
         code: status.code().expect("dunlin ends by itself"),
         stdout: String::from_utf8(stdout).unwrap(),
@@ -50,7 +54,11 @@ impl Agent {
         );
         fs::create_dir_all(dir).unwrap();
         fs::write(dir.join("dunlin.toml"), agent).unwrap();
-        Agent { dir: dir.to_owned(), child: None, starts: 0 }
+        Agent {
+            dir: dir.to_owned(),
+            child: None,
+            starts: 0,
+        }
     }
 
     /// The configuration file.
@@ -75,8 +83,13 @@ impl Agent {
         // The file would otherwise speak of the last start until the new one writes it.
         let _ = fs::remove_file(self.dir.join("run/status.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-        command.args(["run", "--log", "debug"]).arg(self.config()).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(File::create(self.log_file()).unwrap());
+        command
+            .args(["run", "--log", "debug"])
+            .arg(self.config())
+            .stdin(Stdio::null());
+        command
+            .stdout(Stdio::null())
+            .stderr(File::create(self.log_file()).unwrap());
         change(&mut command);
         self.child = Some(command.spawn().expect("dunlin starts"));
     }
@@ -105,7 +118,10 @@ impl Agent {
 
     /// A number of the status file, 0 before there is one.
     pub fn count(&self, pointer: &str) -> u64 {
-        self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+        self.status()
+            .pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
     }
 
     /// Waits until a number of the status file is at least `least`.
@@ -145,7 +161,11 @@ impl Agent {
     pub fn stop(&mut self) {
         self.signal("TERM");
         let status = self.wait();
-        assert!(status.success(), "the agent ended with {status}:\n{}", self.log());
+        assert!(
+            status.success(),
+            "the agent ended with {status}:\n{}",
+            self.log()
+        );
     }
 }
 
@@ -168,7 +188,9 @@ impl Drop for Agent {
 /// Sends a signal to a process that a test started, or a driver host of such a one.
 pub fn kill(pid: i32, signal: &str) {
     assert!(pid > 1, "{pid} is not a process that a test started");
-    let status =
-        Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success(), "kill -{signal} {pid}");
 }

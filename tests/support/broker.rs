@@ -9,7 +9,11 @@ use std::time::Duration;
 
 /// A port on loopback that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A mosquitto that keeps sessions and queues across an orderly restart.
@@ -37,7 +41,11 @@ impl Broker {
             dir.display()
         );
         fs::write(dir.join("mosquitto.conf"), config).unwrap();
-        let mut broker = Broker { dir, port, child: None };
+        let mut broker = Broker {
+            dir,
+            port,
+            child: None,
+        };
         broker.restart();
         broker
     }
@@ -86,7 +94,9 @@ impl Broker {
         let file = self.dir.join("received");
         let child = Command::new("mosquitto_sub")
             .args(["-V", "5", "-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-i", "witness", "-c", "-x", "3600", "-q", "1", "-t", "dunlin/#", "-F", "%p"])
+            .args([
+                "-i", "witness", "-c", "-x", "3600", "-q", "1", "-t", "dunlin/#", "-F", "%p",
+            ])
             .stdin(Stdio::null())
             .stdout(File::create(&file).unwrap())
             .stderr(Stdio::null())
@@ -95,7 +105,9 @@ impl Broker {
         let subscriber = Subscriber { file, child };
         let log = self.dir.join("log");
         wait_for("the witness is subscribed", Duration::from_secs(10), || {
-            fs::read_to_string(&log).unwrap_or_default().contains("Sending SUBACK to witness")
+            fs::read_to_string(&log)
+                .unwrap_or_default()
+                .contains("Sending SUBACK to witness")
         });
         subscriber
     }

@@ -1,5 +1,8 @@
 //! What the tests that drive the real binary share: a real broker, a real subscriber, the agent as a process.
-#![allow(dead_code, reason = "each test binary compiles this module and uses a part of it")]
+#![allow(
+    dead_code,
+    reason = "each test binary compiles this module and uses a part of it"
+)]
 
 mod agent;
 mod broker;
@@ -26,9 +29,13 @@ pub struct Random(u64);
 impl Random {
     /// A generator; prints its seed, taken from `DUNLIN_TEST_SEED` where that is set.
     pub fn new() -> Random {
-        let seed = std::env::var("DUNLIN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = std::env::var("DUNLIN_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap();
             u64::try_from(now.as_nanos() & 0xFFFF_FFFF).unwrap() | 1
         });
         println!("DUNLIN_TEST_SEED={seed}");

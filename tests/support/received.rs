@@ -44,19 +44,26 @@ impl Received {
 
     /// Records of one stream over all boots, in order of id.
     pub fn stream<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (&'a Id, &'a Value)> {
-        self.records.iter().filter(move |((_, name, _), _)| name == stream)
+        self.records
+            .iter()
+            .filter(move |((_, name, _), _)| name == stream)
     }
 
     /// Gap records of one stream.
     pub fn gaps(&self, stream: &str) -> Vec<&Value> {
-        self.stream(stream).filter_map(|(_, record)| record.get("gap")).collect()
+        self.stream(stream)
+            .filter_map(|(_, record)| record.get("gap"))
+            .collect()
     }
 
     /// Panics unless every stream of every boot is dense from 0 and its first arrivals were in order.
     pub fn assert_dense_and_ordered(&self) {
         for ((boot, stream), seqs) in &self.arrivals {
             for (expected, seq) in (0..).zip(seqs) {
-                assert_eq!(*seq, expected, "boot {boot} stream {stream}: hole or disorder");
+                assert_eq!(
+                    *seq, expected,
+                    "boot {boot} stream {stream}: hole or disorder"
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ const TOPIC: &str = "dunlin/{agent}/{stream}";
 
 /// An uplink sink as configured.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Name of the sink.
     pub name: String,
     /// Session and transports.
@@ -29,7 +29,7 @@ pub struct Settings {
 
 /// The store of a sink as configured.
 #[derive(Clone, Copy, Debug)]
-pub struct Buffer {
+pub(super) struct Buffer {
     /// Bound of the store on disk, in bytes.
     pub size_max_bytes: u64,
     /// Size of a segment, in bytes.
@@ -44,7 +44,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// Options of a store; the gap messages are the sink's to add.
-    pub fn options(self) -> Options {
+    pub(super) fn options(self) -> Options {
         Options {
             size_max_bytes: self.size_max_bytes,
             segment_bytes: self.segment_bytes,
@@ -77,7 +77,10 @@ impl Buffer {
                 "make it larger, or segment_mb smaller",
             );
         }
-        let policies = [("drop_oldest", Policy::DropOldest), ("block", Policy::Block)];
+        let policies = [
+            ("drop_oldest", Policy::DropOldest),
+            ("block", Policy::Block),
+        ];
         let commit = Commit::default();
         let as_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Buffer {
@@ -91,7 +94,11 @@ impl Buffer {
                     commit.records_max as u64,
                 )),
                 bytes_max: as_usize(
-                    1024 * section.integer("commit_kb_max", 4..=65_536, commit.bytes_max as u64 / 1024),
+                    1024 * section.integer(
+                        "commit_kb_max",
+                        4..=65_536,
+                        commit.bytes_max as u64 / 1024,
+                    ),
                 ),
                 latency_ms_max: section.integer("commit_ms_max", 0..=10_000, commit.latency_ms_max),
             },
@@ -102,13 +109,17 @@ impl Buffer {
 
 /// A whole number that fits 16 bits.
 fn bounded_u16(section: &mut Section<'_>, key: &'static str, min: u16, default: u16) -> u16 {
-    let number = section.integer(key, u64::from(min)..=u64::from(u16::MAX), u64::from(default));
+    let number = section.integer(
+        key,
+        u64::from(min)..=u64::from(u16::MAX),
+        u64::from(default),
+    );
     u16::try_from(number).unwrap_or(default)
 }
 
 impl Settings {
     /// Reads the table of a sink. `None` where a key that it cannot do without is wrong; all problems are reported.
-    pub fn configure(name: &str, section: &mut Section<'_>) -> Option<Settings> {
+    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Settings> {
         let endpoint = endpoint(section);
         let tls = tls(section, endpoint.as_ref());
         let client_id = section.text("client_id").unwrap_or_default();
@@ -123,8 +134,11 @@ impl Settings {
         uplink.tls = tls;
         uplink.keep_alive_s = bounded_u16(section, "keep_alive_s", 5, uplink.keep_alive_s);
         uplink.inflight_max = bounded_u16(section, "inflight_max", 1, uplink.inflight_max);
-        let expiry =
-            section.integer("session_expiry_s", 0..=u64::from(u32::MAX), uplink.session_expiry_s.into());
+        let expiry = section.integer(
+            "session_expiry_s",
+            0..=u64::from(u32::MAX),
+            uplink.session_expiry_s.into(),
+        );
         uplink.session_expiry_s = u32::try_from(expiry).unwrap_or(u32::MAX);
         let mut wait = |key, default: Duration| {
             let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
@@ -145,7 +159,11 @@ impl Settings {
             && let Err(error) =
                 dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
         {
-            section.problem("ca_file", error, "correct the path, the file or its permissions (key_file: chmod 600)");
+            section.problem(
+                "ca_file",
+                error,
+                "correct the path, the file or its permissions (key_file: chmod 600)",
+            );
             return None;
         }
         Some(Settings {
@@ -160,7 +178,8 @@ impl Settings {
 }
 
 fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
-    let remedy = "write mqtts://HOST[:PORT], or mqtt://127.0.0.1[:PORT] for a broker on this machine";
+    let remedy =
+        "write mqtts://HOST[:PORT], or mqtt://127.0.0.1[:PORT] for a broker on this machine";
     let text = section.required_text("endpoint", remedy)?;
     text.parse()
         .map_err(|error: uplink::EndpointError| section.problem("endpoint", error, remedy))
@@ -170,7 +189,10 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
 /// The three files go together: with TLS all must be there, without it none.
 fn tls(section: &mut Section<'_>, endpoint: Option<&Endpoint>) -> Option<TlsFiles> {
     const KEYS: [(&str, &str); 3] = [
-        ("ca_file", "name the PEM file of the authority that signed the broker's certificate"),
+        (
+            "ca_file",
+            "name the PEM file of the authority that signed the broker's certificate",
+        ),
         ("cert_file", "name the PEM file of this agent's certificate"),
         ("key_file", "name the PEM file of this agent's private key"),
     ];
@@ -181,11 +203,17 @@ fn tls(section: &mut Section<'_>, endpoint: Option<&Endpoint>) -> Option<TlsFile
     }
     let [ca_file, cert_file, key_file] =
         KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
-    Some(TlsFiles { ca_file: ca_file?, cert_file: cert_file?, key_file: key_file? })
+    Some(TlsFiles {
+        ca_file: ca_file?,
+        cert_file: cert_file?,
+        key_file: key_file?,
+    })
 }
 
 fn topic(section: &mut Section<'_>) -> String {
-    let Some(topic) = section.text("topic") else { return TOPIC.to_owned() };
+    let Some(topic) = section.text("topic") else {
+        return TOPIC.to_owned();
+    };
     let plain = topic.replace("{agent}", "").replace("{stream}", "");
     if plain.contains(['#', '+', '\0']) {
         section.problem(

@@ -29,7 +29,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What can end the delivery. A broker that is away cannot.
 #[derive(Debug, thiserror::Error)]
-pub enum DeliverError {
+pub(super) enum DeliverError {
     /// The buffer cannot be read.
     #[error("cannot deliver from the buffer")]
     Buffer(#[from] buffer::Error),
@@ -39,7 +39,7 @@ pub enum DeliverError {
 }
 
 /// What a delivery works with.
-pub struct Parts {
+pub(super) struct Parts {
     /// Where messages come from.
     pub store: Arc<Store>,
     /// Where messages go.
@@ -57,7 +57,7 @@ pub struct Parts {
 }
 
 /// Moves messages from a store to a broker.
-pub struct Delivery {
+pub(super) struct Delivery {
     parts: Parts,
     /// By class.
     ledgers: [Ledger; 3],
@@ -81,7 +81,7 @@ enum Step {
 
 impl Delivery {
     /// A delivery that has not begun. Starts reading ahead on the current runtime.
-    pub fn new(parts: Parts) -> Delivery {
+    pub(super) fn new(parts: Parts) -> Delivery {
         let chunks = Class::ALL.map(|class| read_ahead(parts.store.reader(class)));
         Delivery {
             parts,
@@ -97,7 +97,10 @@ impl Delivery {
 
     /// Delivers. Once `stored` says that nothing more will be stored, ends when everything is delivered, or the bound is
     /// reached, or the broker is away.
-    pub async fn run(mut self, mut stored: oneshot::Receiver<()>) -> Result<(), DeliverError> {
+    pub(super) async fn run(
+        mut self,
+        mut stored: oneshot::Receiver<()>,
+    ) -> Result<(), DeliverError> {
         let mut deadline = None;
         loop {
             match self.step(&mut stored, deadline.is_some()).await? {
@@ -112,7 +115,9 @@ impl Delivery {
                 break;
             }
         }
-        let Parts { uplink, mut events, .. } = self.parts;
+        let Parts {
+            uplink, mut events, ..
+        } = self.parts;
         // The events of the goodbye tell nothing new, but they must be taken for it to go on.
         let goodbye = uplink.drain(GOODBYE);
         let watch = async { while events.recv().await.is_some() {} };
@@ -144,8 +149,16 @@ impl Delivery {
     async fn fill(&mut self) -> Result<(), UplinkError> {
         let class = self.outgoing_class;
         while !self.outgoing.is_empty() {
-            let Some(permit) = self.parts.uplink.try_reserve()? else { break };
-            let Some(Frame { position, payload: stored }) = self.outgoing.pop_front() else { break };
+            let Some(permit) = self.parts.uplink.try_reserve()? else {
+                break;
+            };
+            let Some(Frame {
+                position,
+                payload: stored,
+            }) = self.outgoing.pop_front()
+            else {
+                break;
+            };
             match message::read(&stored) {
                 Ok(message) => {
                     let payload = stored.slice_ref(message.payload);
@@ -157,7 +170,8 @@ impl Delivery {
                 Err(error) => {
                     drop(permit);
                     // Its checksum held, so it was stored like this: by another version.
-                    self.set_aside(class, position, stored, &error.to_string()).await;
+                    self.set_aside(class, position, stored, &error.to_string())
+                        .await;
                 }
             }
         }
@@ -171,7 +185,10 @@ impl Delivery {
             // Not awaited: under the policy `block` there may be no room before this very delivery makes some.
             tokio::spawn(async move {
                 if let Err(refused) = store.append(class, vec![gap]).await {
-                    tracing::error!("cannot store the gap record of damaged messages: {}", refused.source);
+                    tracing::error!(
+                        "cannot store the gap record of damaged messages: {}",
+                        refused.source
+                    );
                 }
             });
         }
@@ -194,28 +211,47 @@ impl Delivery {
                 stats.uplinked.add(records);
                 self.release(class);
             }
-            Event::Rejected { token, reason, detail } => {
+            Event::Rejected {
+                token,
+                reason,
+                detail,
+            } => {
                 let (class, position) = ledger::of_token(token);
                 let reason = format!("{reason} {detail}");
                 if let Some(stored) = self.ledgers[class as usize].stored(position) {
-                    self.set_aside(class, position, stored, reason.trim_end()).await;
+                    self.set_aside(class, position, stored, reason.trim_end())
+                        .await;
                 }
             }
-            Event::Connected { endpoint, session_present, .. } => {
+            Event::Connected {
+                endpoint,
+                session_present,
+                ..
+            } => {
                 stats.connects.add(1);
                 stats.state.set(format!("connected to {endpoint}"));
                 tracing::info!(%endpoint, session_present, "uplink connected");
                 self.connection(true);
             }
-            Event::Disconnected { endpoint, reason, retry_in } => {
+            Event::Disconnected {
+                endpoint,
+                reason,
+                retry_in,
+            } => {
                 let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
-                stats.state.set(format!("not connected to {endpoint}: {reason}"));
+                stats
+                    .state
+                    .set(format!("not connected to {endpoint}: {reason}"));
                 tracing::warn!(%endpoint, retry_ms, "uplink not connected: {reason}");
                 self.connection(false);
             }
-            Event::Deferred { reason, retry_in, .. } => {
+            Event::Deferred {
+                reason, retry_in, ..
+            } => {
                 let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
-                stats.state.set(format!("the broker refuses messages for now: {reason}"));
+                stats
+                    .state
+                    .set(format!("the broker refuses messages for now: {reason}"));
                 tracing::warn!(retry_ms, "the broker refuses messages for now: {reason}");
             }
             Event::Subscribed { .. } | Event::Message(_) => {}
@@ -240,9 +276,18 @@ impl Delivery {
         })
         .await;
         match kept {
-            Ok(Ok(true)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; it is in the quarantine"),
-            Ok(Ok(false)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; the quarantine is full, it is dropped"),
-            Ok(Err(error)) => tracing::error!(records, "the broker refuses a message for ever: {reason}; it is dropped, the quarantine cannot be written: {error}"),
+            Ok(Ok(true)) => tracing::error!(
+                records,
+                "the broker refuses a message for ever: {reason}; it is in the quarantine"
+            ),
+            Ok(Ok(false)) => tracing::error!(
+                records,
+                "the broker refuses a message for ever: {reason}; the quarantine is full, it is dropped"
+            ),
+            Ok(Err(error)) => tracing::error!(
+                records,
+                "the broker refuses a message for ever: {reason}; it is dropped, the quarantine cannot be written: {error}"
+            ),
             Err(error) => tracing::error!(records, "the quarantine failed: {error}"),
         }
         self.parts.stats.rejected.add(records);
@@ -265,8 +310,12 @@ impl Delivery {
         if offline || now >= deadline {
             return true;
         }
-        let nothing_under_way = self.outgoing.is_empty() && self.ledgers.iter().all(Ledger::is_empty);
-        nothing_under_way && Class::ALL.iter().all(|class| self.parts.store.pending(*class).is_empty())
+        let nothing_under_way =
+            self.outgoing.is_empty() && self.ledgers.iter().all(Ledger::is_empty);
+        nothing_under_way
+            && Class::ALL
+                .iter()
+                .all(|class| self.parts.store.pending(*class).is_empty())
     }
 }
 

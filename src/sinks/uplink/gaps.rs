@@ -9,18 +9,18 @@ use crate::record::{Body, Cause, Class, Gap, Record};
 use crate::stats::SinkStats;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The stream of a sink's own gap records. No source can have it, because names of sources hold no dot.
-pub const GAP_STREAM: &str = "dunlin.buffer";
+pub(super) const GAP_STREAM: &str = "dunlin.buffer";
 
 /// Streams named in one gap message; the records of any more are summed up in one gap record.
 const STREAMS_MAX: usize = 200;
 
 /// Makes gap messages and numbers them.
 #[derive(Debug)]
-pub struct GapStream {
+pub(super) struct GapStream {
     form: Form,
     topic: String,
     next_seq: AtomicU64,
@@ -35,18 +35,25 @@ struct Missing {
 
 impl GapStream {
     /// The gap stream of a sink.
-    pub fn new(form: Form, stats: Arc<SinkStats>) -> GapStream {
+    pub(super) fn new(form: Form, stats: Arc<SinkStats>) -> GapStream {
         let topic = form.topic_of(GAP_STREAM);
-        GapStream { form, topic, next_seq: AtomicU64::new(0), stats }
+        GapStream {
+            form,
+            topic,
+            next_seq: AtomicU64::new(0),
+            stats,
+        }
     }
 
     /// The message that stands for what the policy drops. Counts its records as dropped.
-    pub fn dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
+    pub(super) fn dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
         let mut missing: BTreeMap<(BootId, String), Missing> = BTreeMap::new();
         let mut carried = Vec::new();
         let mut unread = dropped.positions.end - dropped.positions.start;
         for (_, frame) in dropped.frames {
-            let Ok(message) = message::read(frame) else { continue };
+            let Ok(message) = message::read(frame) else {
+                continue;
+            };
             unread -= 1;
             if message.stream == GAP_STREAM {
                 carried.extend(gaps_in(message.payload));
@@ -81,15 +88,22 @@ impl GapStream {
             records.push(gap(now, Cause::BufferFull, Some(beyond), detail));
         }
         if unread > 0 || records.is_empty() {
-            let detail = format!("class {}: {unread} messages that could not be read", dropped.class.name());
+            let detail = format!(
+                "class {}: {unread} messages that could not be read",
+                dropped.class.name()
+            );
             records.push(gap(now, Cause::BufferFull, None, detail));
         }
-        tracing::warn!(class = dropped.class.name(), records = total, "the buffer is full: dropped the oldest");
+        tracing::warn!(
+            class = dropped.class.name(),
+            records = total,
+            "the buffer is full: dropped the oldest"
+        );
         self.message(dropped.class, &records)
     }
 
     /// The message that stands for positions found damaged.
-    pub fn damaged(&self, class: Class, positions: &Range<u64>) -> Vec<u8> {
+    pub(super) fn damaged(&self, class: Class, positions: &Range<u64>) -> Vec<u8> {
         let messages = positions.end - positions.start;
         let detail = format!(
             "class {}: {messages} stored messages damaged, positions {} to {}",
@@ -97,24 +111,45 @@ impl GapStream {
             positions.start,
             positions.end - 1
         );
-        tracing::error!(class = class.name(), messages, "stored messages are damaged; the rest goes on");
-        self.message(class, &[gap(clock::monotonic_ns(), Cause::Corruption, None, detail)])
+        tracing::error!(
+            class = class.name(),
+            messages,
+            "stored messages are damaged; the rest goes on"
+        );
+        self.message(
+            class,
+            &[gap(clock::monotonic_ns(), Cause::Corruption, None, detail)],
+        )
     }
 
     fn message(&self, class: Class, records: &[Record]) -> Vec<u8> {
-        let seq = self.next_seq.fetch_add(records.len() as u64, Ordering::Relaxed);
+        let seq = self
+            .next_seq
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
         let mut out = Vec::new();
-        self.form.write(GAP_STREAM, &self.topic, (class, seq), records, &mut out);
+        self.form
+            .write(GAP_STREAM, &self.topic, (class, seq), records, &mut out);
         out
     }
 }
 
 /// The gaps that a stored gap message tells.
 fn gaps_in(payload: &[u8]) -> Vec<(Cause, Option<u64>, String)> {
-    let items = payload::decode(payload).map(|message| message.records).unwrap_or_default();
+    let items = payload::decode(payload)
+        .map(|message| message.records)
+        .unwrap_or_default();
     let gap = |item: payload::Item| match item.body {
-        ItemBody::Gap { cause, lost, detail, .. } => {
-            let known = if cause == Cause::Corruption.name() { Cause::Corruption } else { Cause::BufferFull };
+        ItemBody::Gap {
+            cause,
+            lost,
+            detail,
+            ..
+        } => {
+            let known = if cause == Cause::Corruption.name() {
+                Cause::Corruption
+            } else {
+                Cause::BufferFull
+            };
             Some((known, lost, detail))
         }
         _ => None,
@@ -125,8 +160,10 @@ fn gaps_in(payload: &[u8]) -> Vec<(Cause, Option<u64>, String)> {
 fn count(missing: &mut BTreeMap<(BootId, String), Missing>, message: &Message<'_>) {
     let end = message.seq + u64::from(message.records);
     let key = (message.boot, message.stream.to_owned());
-    let entry =
-        missing.entry(key).or_insert_with(|| Missing { records: 0, seqs: message.seq..end });
+    let entry = missing.entry(key).or_insert_with(|| Missing {
+        records: 0,
+        seqs: message.seq..end,
+    });
     entry.records += u64::from(message.records);
     entry.seqs = entry.seqs.start.min(message.seq)..entry.seqs.end.max(end);
 }
@@ -135,6 +172,12 @@ fn gap(now_ns: u64, cause: Cause, lost: Option<u64>, detail: String) -> Record {
     Record {
         monotonic_ns: now_ns,
         wall_ns: clock::wall_ns(),
-        body: Body::Gap(Gap { from_ns: now_ns, to_ns: now_ns, cause, lost, detail }),
+        body: Body::Gap(Gap {
+            from_ns: now_ns,
+            to_ns: now_ns,
+            cause,
+            lost,
+            detail,
+        }),
     }
 }

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 const CLASS_SHIFT: u32 = 62;
 
 /// The number by which the uplink knows a message: class and position in one.
-pub fn token(class: Class, position: u64) -> u64 {
+pub(super) fn token(class: Class, position: u64) -> u64 {
     (class as u64) << CLASS_SHIFT | position
 }
 
 /// Class and position of a token.
-pub fn of_token(token: u64) -> (Class, u64) {
+pub(super) fn of_token(token: u64) -> (Class, u64) {
     let class = match token >> CLASS_SHIFT {
         0 => Class::Bulk,
         1 => Class::Normal,
@@ -35,26 +35,38 @@ struct Entry {
 
 /// Messages of one log that were read and not yet released, in order.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     entries: VecDeque<Entry>,
 }
 
 impl Ledger {
     /// A message goes out.
-    pub fn sent(&mut self, position: u64, records: u64, stored: Bytes) {
-        self.entries.push_back(Entry { position, records, done: false, stored });
+    pub(super) fn sent(&mut self, position: u64, records: u64, stored: Bytes) {
+        self.entries.push_back(Entry {
+            position,
+            records,
+            done: false,
+            stored,
+        });
     }
 
     /// The message at `position`, if it is under way.
-    pub fn stored(&self, position: u64) -> Option<Bytes> {
-        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+    pub(super) fn stored(&self, position: u64) -> Option<Bytes> {
+        let at = self
+            .entries
+            .binary_search_by_key(&position, |entry| entry.position)
+            .ok()?;
         let entry = &self.entries[at];
         (!entry.done).then(|| entry.stored.clone())
     }
 
     /// Everything up to `position` that was not a message (damaged, or dropped) needs no delivery.
-    pub fn skipped_to(&mut self, position: u64) {
-        if self.entries.back().is_none_or(|last| last.position < position) {
+    pub(super) fn skipped_to(&mut self, position: u64) {
+        if self
+            .entries
+            .back()
+            .is_none_or(|last| last.position < position)
+        {
             self.entries.push_back(Entry {
                 position,
                 records: 0,
@@ -66,7 +78,7 @@ impl Ledger {
 
     /// The messages from `first` to `last` need no more delivery. Returns how many messages and records that newly
     /// settles.
-    pub fn settled(&mut self, first: u64, last: u64) -> (u64, u64) {
+    pub(super) fn settled(&mut self, first: u64, last: u64) -> (u64, u64) {
         let start = self.entries.partition_point(|entry| entry.position < first);
         let (mut messages, mut records) = (0, 0);
         for entry in self.entries.range_mut(start..) {
@@ -83,7 +95,7 @@ impl Ledger {
     }
 
     /// Takes out the settled front; the position up to which the log may be released, if it moved.
-    pub fn release(&mut self) -> Option<u64> {
+    pub(super) fn release(&mut self) -> Option<u64> {
         let mut released = None;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.done) {
             released = Some(entry.position);
@@ -92,7 +104,7 @@ impl Ledger {
     }
 
     /// Whether nothing is under way.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }

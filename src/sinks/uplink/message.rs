@@ -48,7 +48,7 @@ pub struct Message<'a> {
 pub struct NotAMessage(&'static str);
 
 /// Appends the header of a message; the payload is to follow. `message.payload` is not read.
-pub fn write_header(message: &Message<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_header(message: &Message<'_>, out: &mut Vec<u8>) {
     let length = |text: &str| u16::try_from(text.len()).expect("names and topics are bounded");
     out.push(VERSION);
     out.push(code(message.encoding));
@@ -66,8 +66,9 @@ pub fn write_header(message: &Message<'_>, out: &mut Vec<u8>) {
 
 /// Reads stored bytes.
 pub fn read(stored: &[u8]) -> Result<Message<'_>, NotAMessage> {
-    let (header, rest) =
-        stored.split_first_chunk::<HEADER_BYTES>().ok_or(NotAMessage("shorter than its header"))?;
+    let (header, rest) = stored
+        .split_first_chunk::<HEADER_BYTES>()
+        .ok_or(NotAMessage("shorter than its header"))?;
     if header[0] != VERSION {
         return Err(NotAMessage("unknown version"));
     }
@@ -77,8 +78,19 @@ pub fn read(stored: &[u8]) -> Result<Message<'_>, NotAMessage> {
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
     let (stream, rest) = text(rest, u16_at(2))?;
     let (topic, payload) = text(rest, u16_at(4))?;
-    let boot = BootId { number: u32_at(12), nonce: u32_at(16) };
-    Ok(Message { encoding, boot, stream, topic, seq: u64_at(24), records: u32_at(8), payload })
+    let boot = BootId {
+        number: u32_at(12),
+        nonce: u32_at(16),
+    };
+    Ok(Message {
+        encoding,
+        boot,
+        stream,
+        topic,
+        seq: u64_at(24),
+        records: u32_at(8),
+        payload,
+    })
 }
 
 fn code(encoding: Encoding) -> u8 {
@@ -89,7 +101,9 @@ fn code(encoding: Encoding) -> u8 {
 }
 
 fn encoding(of: u8) -> Option<Encoding> {
-    [Encoding::Json, Encoding::Cbor].into_iter().find(|encoding| code(*encoding) == of)
+    [Encoding::Json, Encoding::Cbor]
+        .into_iter()
+        .find(|encoding| code(*encoding) == of)
 }
 
 fn text(bytes: &[u8], length: u16) -> Result<(&str, &[u8]), NotAMessage> {
@@ -107,7 +121,10 @@ mod tests {
     fn sample() -> Message<'static> {
         Message {
             encoding: Encoding::Json,
-            boot: BootId { number: 7, nonce: 0xDEAD_BEEF },
+            boot: BootId {
+                number: 7,
+                nonce: 0xDEAD_BEEF,
+            },
             stream: "boiler",
             topic: "dunlin/gw/boiler",
             seq: 1 << 40,

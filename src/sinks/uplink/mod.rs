@@ -42,7 +42,9 @@ struct Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Opened")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,11 +55,17 @@ pub(super) fn buffer_dir(state_dir: &Path) -> std::path::PathBuf {
 
 impl Uplink {
     pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Uplink> {
-        Settings::configure(name, section).map(|settings| Uplink { settings, opened: None })
+        Settings::configure(name, section).map(|settings| Uplink {
+            settings,
+            opened: None,
+        })
     }
 
     pub(super) fn follow(&self) -> Follow<'_> {
-        Follow { topic: &self.settings.topic, settings: &self.settings.uplink }
+        Follow {
+            topic: &self.settings.topic,
+            settings: &self.settings.uplink,
+        }
     }
 
     pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
@@ -73,9 +81,8 @@ impl Uplink {
         let on_drop = Arc::clone(&gaps);
         options.on_drop = Some(Arc::new(move |dropped| Some(on_drop.dropped(dropped))));
         let dir = buffer_dir(&context.state_dir);
-        let (store, recovery) =
-            Store::open(Arc::new(buffer::fs::Disk), &dir, options)
-                .map_err(|source| self.refused(source))?;
+        let (store, recovery) = Store::open(Arc::new(buffer::fs::Disk), &dir, options)
+            .map_err(|source| self.refused(source))?;
         for log in &recovery.logs {
             let stored = log.pending.end - log.pending.start;
             if stored > 0 || log.torn_bytes > 0 {
@@ -88,18 +95,36 @@ impl Uplink {
                 );
             }
         }
-        self.opened = Some(Opened { context: context.clone(), form, store: Arc::new(store), gaps });
+        self.opened = Some(Opened {
+            context: context.clone(),
+            form,
+            store: Arc::new(store),
+            gaps,
+        });
         Ok(())
     }
 
     fn refused(&self, source: buffer::Error) -> SinkError {
-        SinkError::Buffer { sink: self.settings.name.clone(), source }
+        SinkError::Buffer {
+            sink: self.settings.name.clone(),
+            source,
+        }
     }
 
     pub(super) async fn run(mut self, inlet: Inlet) -> Result<(), SinkError> {
-        let Opened { context, form, store, gaps } =
-            self.opened.take().expect("the agent opens a sink before it runs it");
-        let failed = |source| SinkError::Uplink { sink: self.settings.name.clone(), source };
+        let Opened {
+            context,
+            form,
+            store,
+            gaps,
+        } = self
+            .opened
+            .take()
+            .expect("the agent opens a sink before it runs it");
+        let failed = |source| SinkError::Uplink {
+            sink: self.settings.name.clone(),
+            source,
+        };
         let mut settings = self.settings.uplink.clone();
         if settings.client_id.is_empty() {
             settings.client_id = context.agent.to_string();
@@ -115,10 +140,18 @@ impl Uplink {
             drain: context.drain,
         });
         let bytes_max = self.settings.buffer.options().append_bytes_max();
-        let stage = Stage::new(form, Arc::clone(&store), bytes_max, Arc::clone(&context.stats));
+        let stage = Stage::new(
+            form,
+            Arc::clone(&store),
+            bytes_max,
+            Arc::clone(&context.stats),
+        );
         let (all_stored, stored) = oneshot::channel();
         let keep = async {
-            stage.run(inlet).await.map_err(|source| self.refused(source))?;
+            stage
+                .run(inlet)
+                .await
+                .map_err(|source| self.refused(source))?;
             // The delivery may have failed meanwhile, which it says itself.
             let _ = all_stored.send(());
             Ok(())
@@ -130,6 +163,9 @@ impl Uplink {
             })
         };
         tokio::try_join!(keep, deliver)?;
-        store.flush_cursor().await.map_err(|source| self.refused(source))
+        store
+            .flush_cursor()
+            .await
+            .map_err(|source| self.refused(source))
     }
 }

@@ -5,11 +5,11 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// Bytes of refused messages that are kept. What comes after is counted and logged only.
-pub const QUARANTINE_BYTES_MAX: u64 = 16 << 20;
+pub(super) const QUARANTINE_BYTES_MAX: u64 = 16 << 20;
 
 /// A file of refused messages, one JSON object a line.
 #[derive(Debug)]
-pub struct Quarantine {
+pub(super) struct Quarantine {
     dir: PathBuf,
 }
 
@@ -24,17 +24,24 @@ struct Line<'a> {
 
 impl Quarantine {
     /// A quarantine in `dir`, which is made when the first message comes.
-    pub fn new(dir: PathBuf) -> Quarantine {
+    pub(super) fn new(dir: PathBuf) -> Quarantine {
         Quarantine { dir }
     }
 
     /// Keeps a message; durable when this returns `true`. `false` where the quarantine is full. Blocks on the disk.
-    pub fn keep(&self, reason: &str, topic: &str, payload: &[u8]) -> io::Result<bool> {
+    pub(super) fn keep(&self, reason: &str, topic: &str, payload: &[u8]) -> io::Result<bool> {
         fs::create_dir_all(&self.dir)?;
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(self.dir.join("messages.jsonl"))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("messages.jsonl"))?;
         let payload = printable(payload);
-        let line = Line { wall_ns: crate::clock::wall_ns(), reason, topic, payload: &payload };
+        let line = Line {
+            wall_ns: crate::clock::wall_ns(),
+            reason,
+            topic,
+            payload: &payload,
+        };
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         if file.metadata()?.len() + text.len() as u64 > QUARANTINE_BYTES_MAX {
@@ -50,7 +57,11 @@ impl Quarantine {
 /// Text as it is, other bytes in hexadecimal behind `hex:`.
 fn printable(payload: &[u8]) -> String {
     std::str::from_utf8(payload).map_or_else(
-        |_| payload.iter().fold("hex:".to_owned(), |text, byte| text + &format!("{byte:02x}")),
+        |_| {
+            payload.iter().fold("hex:".to_owned(), |text, byte| {
+                text + &format!("{byte:02x}")
+            })
+        },
         str::to_owned,
     )
 }
@@ -63,11 +74,21 @@ mod tests {
     fn keeps_until_full() {
         let dir = tempfile::tempdir().unwrap();
         let quarantine = Quarantine::new(dir.path().join("cloud"));
-        assert!(quarantine.keep("topic name invalid", "a/b", b"{\"v\":1}").unwrap());
-        assert!(quarantine.keep("payload format invalid", "a/b", &[0xFF, 0x00]).unwrap());
+        assert!(
+            quarantine
+                .keep("topic name invalid", "a/b", b"{\"v\":1}")
+                .unwrap()
+        );
+        assert!(
+            quarantine
+                .keep("payload format invalid", "a/b", &[0xFF, 0x00])
+                .unwrap()
+        );
         let text = fs::read_to_string(dir.path().join("cloud/messages.jsonl")).unwrap();
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(lines[0]["payload"], "{\"v\":1}");
         assert_eq!(lines[1]["payload"], "hex:ff00");
         let big = vec![b'x'; usize::try_from(QUARANTINE_BYTES_MAX).unwrap()];

@@ -24,7 +24,7 @@ const MESSAGE_BYTES_MAX: usize = 128 << 10;
 
 /// How messages are made.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub(super) struct Form {
     /// The agent's name.
     pub agent: Arc<str>,
     /// This start of the agent.
@@ -39,12 +39,14 @@ pub struct Form {
 
 impl Form {
     /// The topic of a stream.
-    pub fn topic_of(&self, stream: &str) -> String {
-        self.topic.replace("{agent}", &self.agent).replace("{stream}", stream)
+    pub(super) fn topic_of(&self, stream: &str) -> String {
+        self.topic
+            .replace("{agent}", &self.agent)
+            .replace("{stream}", stream)
     }
 
     /// Appends the stored form of one message of `records` to `out`. `seq` is the sequence of the first.
-    pub fn write(
+    pub(super) fn write(
         &self,
         stream: &str,
         topic: &str,
@@ -62,7 +64,13 @@ impl Form {
             payload: &[],
         };
         message::write_header(&header, out);
-        let envelope = Envelope { agent: &self.agent, boot: self.boot, stream, class, seq };
+        let envelope = Envelope {
+            agent: &self.agent,
+            boot: self.boot,
+            stream,
+            class,
+            seq,
+        };
         self.encoding.encode(&envelope, records, out);
     }
 }
@@ -74,7 +82,7 @@ struct Numbering {
 }
 
 /// Takes batches and stores them.
-pub struct Stage {
+pub(super) struct Stage {
     form: Form,
     store: Arc<Store>,
     append_bytes_max: u64,
@@ -94,17 +102,23 @@ struct Group {
 
 impl Stage {
     /// A stage that writes messages of `form` into `store`, which takes appends of at most `append_bytes_max` bytes.
-    pub fn new(
+    pub(super) fn new(
         form: Form,
         store: Arc<Store>,
         append_bytes_max: u64,
         stats: Arc<SinkStats>,
     ) -> Stage {
-        Stage { form, store, append_bytes_max, stats, streams: HashMap::new() }
+        Stage {
+            form,
+            store,
+            append_bytes_max,
+            stats,
+            streams: HashMap::new(),
+        }
     }
 
     /// Stores what comes until the inlet closes. What is in the inlet then is stored before this returns.
-    pub async fn run(mut self, mut inlet: Inlet) -> Result<(), buffer::Error> {
+    pub(super) async fn run(mut self, mut inlet: Inlet) -> Result<(), buffer::Error> {
         while let Some(first) = inlet.recv().await {
             let mut groups: [Group; 3] = Default::default();
             let mut taken = 0;
@@ -112,7 +126,11 @@ impl Stage {
             while let Some(batch) = next {
                 taken += batch.records.len();
                 self.add(batch, &mut groups);
-                next = if taken < GROUP_RECORDS_MAX { inlet.try_recv() } else { None };
+                next = if taken < GROUP_RECORDS_MAX {
+                    inlet.try_recv()
+                } else {
+                    None
+                };
             }
             let [bulk, normal, critical] = groups;
             // Classes are separate logs: their syncs run side by side in one group commit of the writer.
@@ -129,16 +147,26 @@ impl Stage {
     /// Numbers the records of a batch and writes them as messages into the group of their class.
     fn add(&mut self, batch: Batch, groups: &mut [Group; 3]) {
         let group = &mut groups[batch.class as usize];
-        let numbering = self.streams.entry(Arc::clone(&batch.stream)).or_insert_with(|| {
-            Numbering { topic: self.form.topic_of(&batch.stream), next_seq: 0 }
-        });
+        let numbering = self
+            .streams
+            .entry(Arc::clone(&batch.stream))
+            .or_insert_with(|| Numbering {
+                topic: self.form.topic_of(&batch.stream),
+                next_seq: 0,
+            });
         let mut rest = batch.records.as_slice();
         while !rest.is_empty() {
             let (now, later) = rest.split_at(message_records(rest, &self.form));
             let seq = numbering.next_seq;
             group.frames.push_with(|out| {
                 let before = out.len();
-                self.form.write(&batch.stream, &numbering.topic, (batch.class, seq), now, out);
+                self.form.write(
+                    &batch.stream,
+                    &numbering.topic,
+                    (batch.class, seq),
+                    now,
+                    out,
+                );
                 self.stats.payload_bytes.add((out.len() - before) as u64);
             });
             numbering.next_seq += now.len() as u64;
@@ -154,7 +182,12 @@ impl Stage {
         if group.acks.is_empty() {
             return Ok(());
         }
-        let Group { frames, acks, records, through } = group;
+        let Group {
+            frames,
+            acks,
+            records,
+            through,
+        } = group;
         for part in split(frames, self.append_bytes_max) {
             self.append(class, part).await?;
         }
@@ -198,10 +231,13 @@ impl Stage {
 /// and at least one.
 fn message_records(records: &[Record], form: &Form) -> usize {
     let mut bytes = 0;
-    let fits = records.iter().take(form.records_per_message_max).take_while(|record| {
-        bytes += bytes_about(record);
-        bytes <= MESSAGE_BYTES_MAX
-    });
+    let fits = records
+        .iter()
+        .take(form.records_per_message_max)
+        .take_while(|record| {
+            bytes += bytes_about(record);
+            bytes <= MESSAGE_BYTES_MAX
+        });
     fits.count().max(1)
 }
 

@@ -40,16 +40,24 @@ impl Settings {
         program: &Path,
     ) -> Option<Settings> {
         let library = library(section, driver_dir);
-        let mut spec = Spec::new(name, program.to_owned(), library.clone().unwrap_or_default());
+        let mut spec = Spec::new(
+            name,
+            program.to_owned(),
+            library.clone().unwrap_or_default(),
+        );
         spec.sha256 = sha256(section);
         let classes = Class::ALL.map(|class| (class.name(), class));
         let class = section.choice("class", &classes, Class::Normal);
         spec.interval_ms = Some(bounded(section, "interval_ms", 1..=86_400_000, 1000));
         spec.deadline_ms = bounded(section, "deadline_ms", 10..=DEADLINE_MS_MAX, 1000);
         spec.read_cap = bounded(section, "batch_records_max", 1..=4096, 1024);
-        spec.read_timeout_ms = bounded(section, "read_timeout_ms", 1..=60_000, spec.read_timeout_ms);
+        spec.read_timeout_ms =
+            bounded(section, "read_timeout_ms", 1..=60_000, spec.read_timeout_ms);
         spec.slack_ms = bounded(section, "slack_ms", 1..=60_000, spec.slack_ms);
-        spec.options = section.section("options").map(Section::entries).unwrap_or_default();
+        spec.options = section
+            .section("options")
+            .map(Section::entries)
+            .unwrap_or_default();
         spec.grants = grants(section);
         limits(section, &mut spec.limits);
         restart(section, &mut spec.backoff);
@@ -75,7 +83,9 @@ fn library(section: &mut Section<'_>, driver_dir: &Path) -> Option<PathBuf> {
 }
 
 fn grants(source: &mut Section<'_>) -> Grants {
-    let Some(mut section) = source.section("grants") else { return Grants::default() };
+    let Some(mut section) = source.section("grants") else {
+        return Grants::default();
+    };
     let mut paths = |key| {
         let mut paths = Vec::new();
         for path in section.texts(key).into_iter().map(PathBuf::from) {
@@ -103,19 +113,33 @@ fn grants(source: &mut Section<'_>) -> Grants {
             );
         }
     }
-    Grants { devices, read, network }
+    Grants {
+        devices,
+        read,
+        network,
+    }
 }
 
 /// `ip:port`, `[ip6]:port`, or the same with `*` for every port.
 fn is_address(text: &str) -> bool {
-    let text = text.strip_suffix(":*").map_or_else(|| text.to_owned(), |ip| format!("{ip}:1"));
-    text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0)
+    let text = text
+        .strip_suffix(":*")
+        .map_or_else(|| text.to_owned(), |ip| format!("{ip}:1"));
+    text.parse::<SocketAddr>()
+        .is_ok_and(|address| address.port() != 0)
 }
 
 fn limits(source: &mut Section<'_>, limits: &mut Limits) {
-    let Some(mut section) = source.section("limits") else { return };
+    let Some(mut section) = source.section("limits") else {
+        return;
+    };
     let mut limit = |key, bounds: RangeInclusive<u32>, default: Option<u32>| {
-        Some(bounded(&mut section, key, bounds, default.unwrap_or(u32::MAX)))
+        Some(bounded(
+            &mut section,
+            key,
+            bounds,
+            default.unwrap_or(u32::MAX),
+        ))
     };
     limits.memory_mb = limit("memory_mb", 16..=65_536, limits.memory_mb);
     limits.fds = limit("fds", 16..=4096, limits.fds);
@@ -123,7 +147,9 @@ fn limits(source: &mut Section<'_>, limits: &mut Limits) {
 }
 
 fn restart(source: &mut Section<'_>, backoff: &mut Backoff) {
-    let Some(mut section) = source.section("restart") else { return };
+    let Some(mut section) = source.section("restart") else {
+        return;
+    };
     backoff.base_ms = bounded(&mut section, "base_ms", 1..=60_000, backoff.base_ms);
     backoff.max_ms = bounded(&mut section, "max_ms", 1..=3_600_000, backoff.max_ms);
     backoff.stable_ms = bounded(&mut section, "stable_ms", 1..=3_600_000, backoff.stable_ms);
@@ -138,7 +164,11 @@ fn restart(source: &mut Section<'_>, backoff: &mut Backoff) {
 
 fn sha256(section: &mut Section<'_>) -> Option<[u8; 32]> {
     let text = section.text("sha256")?;
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let bytes: Option<Vec<u8>> = text
         .as_bytes()
         .chunks(2)

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 /// The channels of a device and what was last seen on each.
 #[derive(Debug, Default)]
-pub struct Converter {
+pub(super) struct Converter {
     channels: Vec<(Arc<record::Channel>, u64)>,
 }
 
 impl Converter {
     /// The device was opened and has these channels.
-    pub fn channels(&mut self, channels: &[driver::Channel]) {
+    pub(super) fn channels(&mut self, channels: &[driver::Channel]) {
         let now = clock::monotonic_ns();
         let convert = |channel: &driver::Channel| record::Channel {
             name: channel.name.clone(),
@@ -26,11 +26,14 @@ impl Converter {
                 driver::Kind::Frame => record::Kind::Frame,
             },
         };
-        self.channels = channels.iter().map(|channel| (Arc::new(convert(channel)), now)).collect();
+        self.channels = channels
+            .iter()
+            .map(|channel| (Arc::new(convert(channel)), now))
+            .collect();
     }
 
     /// Appends samples, each overrun as a gap before the sample that followed it.
-    pub fn samples(
+    pub(super) fn samples(
         &mut self,
         samples: &[driver::Sample],
         stats: &SourceStats,
@@ -40,9 +43,14 @@ impl Converter {
         records.reserve(samples.len());
         stats.readings.add(samples.len() as u64);
         for sample in samples {
-            let Some(channel) =
-                self.seen(anchor, sample.channel, sample.monotonic_ns, sample.lost, stats, records)
-            else {
+            let Some(channel) = self.seen(
+                anchor,
+                sample.channel,
+                sample.monotonic_ns,
+                sample.lost,
+                stats,
+                records,
+            ) else {
                 continue;
             };
             let value = match sample.value {
@@ -55,13 +63,17 @@ impl Converter {
                 driver::Quality::Uncertain => record::Quality::Uncertain,
                 driver::Quality::Bad => record::Quality::Bad,
             };
-            let body = Body::Sample { channel, value, quality };
+            let body = Body::Sample {
+                channel,
+                value,
+                quality,
+            };
             records.push(at(anchor, sample.monotonic_ns, body));
         }
     }
 
     /// Appends frames, each overrun as a gap before the frame that followed it.
-    pub fn frames(
+    pub(super) fn frames(
         &mut self,
         frames: driver::Frames<'_>,
         stats: &SourceStats,
@@ -70,12 +82,20 @@ impl Converter {
         let anchor = Anchor::now();
         stats.readings.add(frames.len() as u64);
         for (span, bytes) in frames.iter() {
-            let Some(channel) =
-                self.seen(anchor, span.channel, span.monotonic_ns, span.lost, stats, records)
-            else {
+            let Some(channel) = self.seen(
+                anchor,
+                span.channel,
+                span.monotonic_ns,
+                span.lost,
+                stats,
+                records,
+            ) else {
                 continue;
             };
-            let body = Body::Frame { channel, bytes: bytes.into() };
+            let body = Body::Frame {
+                channel,
+                bytes: bytes.into(),
+            };
             records.push(at(anchor, span.monotonic_ns, body));
         }
     }
@@ -109,7 +129,7 @@ impl Converter {
 }
 
 /// The gap record of an outage.
-pub fn outage(outage: &driver::Outage) -> Record {
+pub(super) fn outage(outage: &driver::Outage) -> Record {
     let cause = match outage.cause {
         driver::Cause::Crash { .. } | driver::Cause::Exit { .. } => Cause::Crash,
         driver::Cause::Hang { .. } => Cause::Hang,
@@ -129,5 +149,9 @@ pub fn outage(outage: &driver::Outage) -> Record {
 }
 
 fn at(anchor: Anchor, monotonic_ns: u64, body: Body) -> Record {
-    Record { monotonic_ns, wall_ns: anchor.wall_ns(monotonic_ns), body }
+    Record {
+        monotonic_ns,
+        wall_ns: anchor.wall_ns(monotonic_ns),
+        body,
+    }
 }
