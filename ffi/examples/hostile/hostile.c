@@ -255,6 +255,12 @@ static int32_t hostile_read(dunlin_device *self, dunlin_sample *out, uint32_t ca
   int32_t n;
   (void)timeout_ms;
   self->reads++;
+  if (is(self, "bench")) { /* well-behaved: as many samples as fit */
+    uint32_t i;
+    memset(out, 0, sizeof *out * cap);
+    for (i = 0; i < cap; i++) out[i].value.f64 = (double)i;
+    return (int32_t)cap;
+  }
   n = reach_out(self);
   if (n != 0) return n;
   /* `arg` = how many good readings come first */
