@@ -5,6 +5,8 @@ mod kit;
 use std::time::{Duration, Instant};
 
 use dunlin_driver::{Cause, Event, Outage, Sample, Spec, Supervisor, Value};
+use nix::sys::signal::Signal::{SIGKILL, SIGSEGV};
+
 use kit::{hostile, runtime, spec};
 
 fn kill(pid: u32, signal: nix::sys::signal::Signal) {
@@ -59,7 +61,6 @@ fn fifty_kills_leave_fifty_outages_and_the_readings_between_them() {
                 seen.samples.len() > before
             })
             .await;
-            use nix::sys::signal::Signal::{SIGKILL, SIGSEGV};
             let started = Instant::now();
             kill(
                 supervisor.pid().expect("runs"),
