@@ -149,7 +149,7 @@ fn a_wait_that_is_cancelled_loses_nothing() {
         let mut supervisor = Supervisor::new(quick(spec("template")));
         let mut counts = Vec::new();
         let mut cancelled = 0;
-        while counts.len() < 200 {
+        while counts.len() < 200 || cancelled < 60 {
             // Dropped at whatever await it has reached after a fraction of a millisecond.
             let wait = Duration::from_micros(50 * (cancelled % 40));
             match tokio::time::timeout(wait, supervisor.next()).await {
@@ -161,9 +161,8 @@ fn a_wait_that_is_cancelled_loses_nothing() {
                 Ok(other) => panic!("{other:?}"),
             }
         }
-        assert!(cancelled > 40, "{cancelled}");
-        let expected: Vec<Value> = (1..=200).map(Value::Int).collect();
-        assert_eq!(counts[..200], expected);
+        let expected: Vec<Value> = (1..).take(counts.len()).map(Value::Int).collect();
+        assert_eq!(counts, expected);
     });
 }
 
