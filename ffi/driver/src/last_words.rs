@@ -54,8 +54,10 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
     // Codes above zero come from the kernel and carry an address; raise and abort carry none.
     let from_kernel = code > 0 && code != libc::SI_KERNEL;
     let address = if from_kernel {
-        // SAFETY: valid siginfo of a fault.
-        unsafe { (*info).si_addr() }.addr()
+        // SAFETY: valid siginfo, as above; it lives until the handler returns.
+        let info = unsafe { &*info };
+        // SAFETY: a fault that the kernel reports carries an address.
+        unsafe { info.si_addr() }.addr()
     } else {
         0
     };

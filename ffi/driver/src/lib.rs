@@ -2,6 +2,7 @@
 
 mod backoff;
 mod buffer;
+mod check;
 mod device;
 mod elf;
 mod error;

@@ -167,12 +167,12 @@ unsafe fn check_entry(entry: *const u8) -> Result<(Table, Description), String> 
     if !entry.addr().is_multiple_of(align_of::<sys::Driver>()) {
         return Err("its table is not aligned".to_owned());
     }
-    // SAFETY: the caller promises eight bytes; aligned as checked.
-    let head = unsafe { entry.cast::<[u16; 4]>().read() };
-    let [low, high, abi_major, abi_minor] = head;
-    let size_bytes = [low.to_ne_bytes(), high.to_ne_bytes()].concat();
-    let struct_size =
-        u32::from_ne_bytes([size_bytes[0], size_bytes[1], size_bytes[2], size_bytes[3]]);
+    // SAFETY: the caller promises eight bytes; bytes have no alignment.
+    let head = unsafe { entry.cast::<[u8; 8]>().read() };
+    let [s0, s1, s2, s3, major0, major1, minor0, minor1] = head;
+    let struct_size = u32::from_ne_bytes([s0, s1, s2, s3]);
+    let abi_major = u16::from_ne_bytes([major0, major1]);
+    let abi_minor = u16::from_ne_bytes([minor0, minor1]);
     if abi_major != sys::ABI_MAJOR {
         return Err(format!(
             "it was built for driver ABI {abi_major}.{abi_minor}, this dunlin has {}.{}; build it against this \
@@ -197,7 +197,7 @@ unsafe fn check_entry(entry: *const u8) -> Result<(Table, Description), String> 
         table
             .as_mut_ptr()
             .cast::<u8>()
-            .copy_from_nonoverlapping(entry, copied)
+            .copy_from_nonoverlapping(entry, copied);
     };
     // SAFETY: zeroed or copied bytes are a value of every field: integers, raw pointers, optional functions.
     let table = unsafe { table.assume_init() };

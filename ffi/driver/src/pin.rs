@@ -42,7 +42,14 @@ pub(crate) fn sealed_copy(path: &Path, pin: &[u8; 32]) -> Result<OwnedFd, String
     }
     let found: [u8; 32] = hash.finalize().into();
     if found != *pin {
-        let hex = |bytes: &[u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hex = |bytes: &[u8; 32]| {
+            use std::fmt::Write as _;
+            bytes.iter().fold(String::new(), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        };
         return Err(format!(
             "{}: its SHA-256 is {}, pinned is {}",
             path.display(),

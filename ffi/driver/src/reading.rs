@@ -211,6 +211,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    pub(crate) fn clear(&mut self) {
+        self.samples.clear();
+        self.spans.clear();
+        self.bytes.clear();
+    }
+
     /// The frames of the last reply.
     pub fn frames(&self) -> Frames<'_> {
         Frames {

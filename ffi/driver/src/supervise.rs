@@ -145,6 +145,10 @@ enum State {
 
 /// What to ask next, and when.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts about a device"
+)]
 struct Plan {
     next: Instant,
     samples: bool,

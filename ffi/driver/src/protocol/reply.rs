@@ -467,13 +467,26 @@ pub fn decode_reply(
             ));
         }
     }
-    if matches!(kind, kind::SAMPLES | kind::FRAMES) {
-        batch.samples.clear();
-        batch.spans.clear();
-        batch.bytes.clear();
+    let readings = matches!(kind, kind::SAMPLES | kind::FRAMES);
+    if readings {
+        batch.clear();
     }
+    let reply = decode_body(kind, &mut r, context, batch);
+    if readings && reply.is_err() {
+        // Half a message is none.
+        batch.clear();
+    }
+    reply
+}
+
+fn decode_body(
+    kind: u8,
+    r: &mut Reader<'_>,
+    context: Context<'_>,
+    batch: &mut Batch,
+) -> Result<Reply, Malformed> {
     let reply = match kind {
-        kind::READY => Reply::Ready(Box::new(decode_ready(&mut r)?)),
+        kind::READY => Reply::Ready(Box::new(decode_ready(r)?)),
         kind::OPENED => {
             let channels = r.u32()?;
             if channels > sys::CHANNELS_MAX {
@@ -481,18 +494,18 @@ pub fn decode_reply(
             }
             Reply::Opened(channels)
         }
-        kind::CHANNEL_PAGE => Reply::Channels(decode_channels(&mut r)?),
+        kind::CHANNEL_PAGE => Reply::Channels(decode_channels(r)?),
         kind::SAMPLES => {
-            decode_samples(&mut r, context, batch)?;
+            decode_samples(r, context, batch)?;
             Reply::Samples
         }
         kind::FRAMES => {
-            decode_frames(&mut r, context, batch)?;
+            decode_frames(r, context, batch)?;
             Reply::Frames
         }
         kind::WRITTEN => Reply::Written,
         kind::CLOSED => Reply::Closed,
-        kind::FAILED => Reply::Failed(decode_failure(&mut r)?),
+        kind::FAILED => Reply::Failed(decode_failure(r)?),
         kind::LAST_WORDS => Reply::LastWords(LastWords {
             signal: r.u32()?.cast_signed(),
             region: r.u32()?,

@@ -79,7 +79,7 @@ pub(super) fn restrict(
     };
     note(
         abi,
-        status.ruleset,
+        &status.ruleset,
         !setup.grants.network.is_empty(),
         missing,
     );
@@ -113,8 +113,8 @@ fn allow(
         .map_err(|error| format!("Landlock, {}: {error}", path.display()))
 }
 
-fn note(abi: ABI, enforced: RulesetStatus, network: bool, missing: &mut Vec<String>) {
-    if abi == ABI::Unsupported || enforced == RulesetStatus::NotEnforced {
+fn note(abi: ABI, enforced: &RulesetStatus, network: bool, missing: &mut Vec<String>) {
+    if abi == ABI::Unsupported || *enforced == RulesetStatus::NotEnforced {
         missing.push(
             "files: this kernel has no Landlock (Linux 5.13), the driver can open what \
              the agent's user can"
