@@ -12,5 +12,7 @@ mod driver_kills;
 
 /// The size of a campaign: `variable`, or what CI runs.
 fn size(variable: &str, ci: u64) -> u64 {
-    std::env::var(variable).ok().map_or(ci, |text| text.parse().expect("a whole number"))
+    std::env::var(variable)
+        .ok()
+        .map_or(ci, |text| text.parse().expect("a whole number"))
 }

@@ -45,7 +45,10 @@ endpoint = "{endpoint}"
         note_acknowledged(&agent.log(), &mut acknowledged);
         idle += u64::from(acknowledged.len() == before);
     }
-    assert!(idle < kills / 2, "{idle} of {kills} kills came before anything was acknowledged");
+    assert!(
+        idle < kills / 2,
+        "{idle} of {kills} kills came before anything was acknowledged"
+    );
     agent.start();
     wait_for("what was stored is sent", Duration::from_secs(120), || {
         agent.count("/uplinked") > 0 && agent.log().contains("durable through")
@@ -54,17 +57,24 @@ endpoint = "{endpoint}"
     note_acknowledged(&agent.log(), &mut acknowledged);
 
     let mut missing = 0;
-    wait_for("every acknowledged record arrives", Duration::from_secs(60), || {
-        let received = witness.received();
-        missing = 0;
-        for ((boot, stream), through) in &acknowledged {
-            for seq in 0..=*through {
-                missing +=
-                    u64::from(!received.records.contains_key(&(boot.clone(), stream.clone(), seq)));
+    wait_for(
+        "every acknowledged record arrives",
+        Duration::from_secs(60),
+        || {
+            let received = witness.received();
+            missing = 0;
+            for ((boot, stream), through) in &acknowledged {
+                for seq in 0..=*through {
+                    missing += u64::from(!received.records.contains_key(&(
+                        boot.clone(),
+                        stream.clone(),
+                        seq,
+                    )));
+                }
             }
-        }
-        missing == 0
-    });
+            missing == 0
+        },
+    );
     let received = witness.received();
     received.assert_dense_and_ordered();
     let acked: u64 = acknowledged.values().map(|through| through + 1).sum();
@@ -78,12 +88,16 @@ endpoint = "{endpoint}"
 /// Reads the log lines `durable through`, which say what was acknowledged.
 fn note_acknowledged(log: &str, acknowledged: &mut BTreeMap<(String, String), u64>) {
     for line in log.lines() {
-        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
         if event["message"] != "durable through" {
             continue;
         }
         let text = |key: &str| event[key].as_str().unwrap().to_owned();
-        let through = acknowledged.entry((text("boot"), text("stream"))).or_default();
+        let through = acknowledged
+            .entry((text("boot"), text("stream")))
+            .or_default();
         *through = event["seq"].as_u64().unwrap().max(*through);
     }
 }

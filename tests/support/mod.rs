@@ -23,6 +23,37 @@ pub fn wait_for(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
     }
 }
 
+/// Builds the hostile driver in `dir` and gives its path; its option `mode` says how it misbehaves, `arg` after how
+/// many good readings.
+pub fn hostile(dir: &std::path::Path) -> String {
+    let so = dir.join("hostile.so");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let built = std::process::Command::new("cc")
+        .args([
+            "-std=gnu99",
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+        ])
+        .args([
+            "-I",
+            &format!("{root}/ffi/include"),
+            "-Wno-infinite-recursion",
+            "-o",
+        ])
+        .arg(&so)
+        .args([
+            &format!("{root}/ffi/examples/hostile/hostile.c"),
+            "-lpthread",
+            "-lm",
+        ])
+        .status()
+        .expect("a C compiler is installed: scripts/setup.sh test");
+    assert!(built.success());
+    so.display().to_string()
+}
+
 /// A small xorshift generator: tests that draw print their seed, so that a failure can be run again.
 pub struct Random(u64);
 

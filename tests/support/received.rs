@@ -50,7 +50,7 @@ impl Received {
     }
 
     /// Gap records of one stream.
-    pub fn gaps(&self, stream: &str) -> Vec<&Value> {
+    pub fn gaps<'a>(&'a self, stream: &'a str) -> Vec<&'a Value> {
         self.stream(stream)
             .filter_map(|(_, record)| record.get("gap"))
             .collect()

@@ -93,6 +93,8 @@ impl Host {
             .arg("driver-host")
             .env_clear()
             .current_dir("/")
+            // Ctrl-C on a terminal goes to the whole process group: the agent then drains, and needs its hosts for it.
+            .process_group(0)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(to))
             .stderr(Stdio::from(second))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-const BOOT: BootId = BootId {
+const BOOT: crate::clock::BootId = crate::clock::BootId {
     number: 3,
     nonce: 0xab,
 };
@@ -46,7 +46,14 @@ impl Rig {
             )
         })
         .unwrap();
-        sink.open(BOOT).unwrap();
+        let context = crate::sinks::Context {
+            agent: "gw".into(),
+            boot: BOOT,
+            stats: Arc::default(),
+            state_dir: self.dir.path().to_owned(),
+            drain: std::time::Duration::from_secs(1),
+        };
+        sink.open(&context).unwrap();
         let sinks = BTreeMap::from([("k".to_owned(), sink)]);
         let mut running = start(&graph, BTreeMap::<String, Transform>::new(), sinks, 4);
         let outlet = running.outlet("s").unwrap();

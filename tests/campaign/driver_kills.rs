@@ -1,0 +1,165 @@
+//! Driver hosts die in five ways, again and again: the agent lives, other sources keep their rate, each death leaves
+//! exactly one gap record, and after a crash readings flow again within milliseconds.
+
+use crate::size;
+use crate::support::{Agent, Broker, hostile, kill, wait_for};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Sources per way of dying.
+const SOURCES: u64 = 4;
+/// How long a host must have read well to be killed again, in milliseconds; its back-off begins anew before that.
+const LIFE_MS: u64 = 400;
+/// Longest time from the last reading before a crash to the first one after it, 99th percentile, in milliseconds.
+const READY_P99_MS: u64 = 50;
+
+/// A way of dying: its name, and how the test brings it about.
+enum Way {
+    /// The test sends a signal to a `sim` host.
+    Signal(&'static str),
+    /// The driver does it by itself after so many readings.
+    Itself,
+}
+
+const WAYS: [(&str, Way, &str); 5] = [
+    ("kill", Way::Signal("KILL"), "crash"),
+    ("segv", Way::Signal("SEGV"), "crash"),
+    ("stop", Way::Signal("STOP"), "hang"),
+    ("spin", Way::Itself, "hang"),
+    ("leak", Way::Itself, "limit"),
+];
+
+fn config(endpoint: &str, hostile: &str) -> String {
+    let mut text = String::new();
+    let mut inputs = vec!["\"steady\"".to_owned()];
+    let common = "slack_ms = 100\ndeadline_ms = 300\nread_timeout_ms = 50\n\
+                  restart = { base_ms = 5, stable_ms = 200 }\n";
+    for (way, how, _) in &WAYS {
+        for index in 0..SOURCES {
+            let name = format!("{way}{index}");
+            let driver = match how {
+                Way::Signal(_) => "driver = \"sim\"\n\
+                     options = { rate_hz = 100, waves = [{ name = \"n\", shape = \"counter\" }] }"
+                    .to_owned(),
+                Way::Itself => format!(
+                    "driver = \"{hostile}\"\ninterval_ms = 10\nlimits = {{ memory_mb = 64 }}\n\
+                     options = {{ mode = \"{way}\", arg = \"{}\" }}",
+                    LIFE_MS / 10
+                ),
+            };
+            text += &format!("[sources.{name}]\ntype = \"driver\"\n{common}{driver}\n\n");
+            inputs.push(format!("\"{name}\""));
+        }
+    }
+    text += "[sources.steady]\ntype = \"driver\"\ndriver = \"sim\"\n\
+             options = { rate_hz = 1000, waves = [{ name = \"n\", shape = \"counter\" }] }\n\n";
+    text + &format!(
+        "[sinks.cloud]\ntype = \"uplink\"\ninputs = [{}]\nendpoint = \"{endpoint}\"\n",
+        inputs.join(", ")
+    )
+}
+
+#[test]
+fn campaign_driver_kills() {
+    let kills = size("DUNLIN_DRIVER_KILLS", 1_000);
+    let per_source = kills.div_ceil(WAYS.len() as u64 * SOURCES);
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let witness = broker.subscribe();
+    let hostile = hostile(dir.path());
+    let mut agent = Agent::new(dir.path(), &config(&broker.endpoint(), &hostile));
+    agent.start();
+    let pid = agent.pid();
+    agent.wait_count("/sources/steady/readings", 1, Duration::from_secs(30));
+    let begun = Instant::now();
+
+    let mut killed: BTreeMap<String, (u64, Instant)> = BTreeMap::new();
+    let limit = Duration::from_secs(60 + per_source * 3);
+    wait_for("every source died often enough", limit, || {
+        agent.assert_alive();
+        let status = agent.status();
+        let mut finished = true;
+        for (way, how, _) in &WAYS {
+            for index in 0..SOURCES {
+                let name = format!("{way}{index}");
+                let source = &status["sources"][&name];
+                let outages = source["outages"].as_u64().unwrap_or(0);
+                finished &= outages >= per_source;
+                let Way::Signal(signal) = how else { continue };
+                let (count, last) = killed.entry(name).or_insert((0, Instant::now()));
+                let rested = last.elapsed() >= Duration::from_millis(LIFE_MS);
+                let host = source["host_pid"].as_i64().unwrap_or(0);
+                // Only a host that has recovered from the last kill is killed again, so that each kill is one outage.
+                if *count < per_source && outages == *count && rested && host > 1 {
+                    kill(i32::try_from(host).unwrap(), signal);
+                    (*count, *last) = (*count + 1, Instant::now());
+                }
+            }
+        }
+        finished
+    });
+    let elapsed = begun.elapsed();
+    assert_eq!(agent.pid(), pid);
+    agent.stop();
+    let total = agent.count("/produced");
+    wait_for("every record arrives", Duration::from_secs(30), || {
+        witness.received().records.len() as u64 >= total
+    });
+
+    let received = witness.received();
+    received.assert_dense_and_ordered();
+    let mut ready_ms = Vec::new();
+    let mut deaths = 0;
+    for (way, how, cause) in &WAYS {
+        for index in 0..SOURCES {
+            let name = format!("{way}{index}");
+            let gaps = received.gaps(&name);
+            let outages = agent.count(&format!("/sources/{name}/outages"));
+            assert_eq!(
+                gaps.len() as u64,
+                outages,
+                "{name}: one gap record an outage"
+            );
+            if let Way::Signal(_) = how {
+                assert_eq!(
+                    gaps.len() as u64,
+                    per_source,
+                    "{name}: one gap record a kill"
+                );
+            }
+            deaths += gaps.len();
+            for gap in gaps {
+                assert_eq!(gap["cause"], *cause, "{name}: {gap}");
+                let ns = gap["to_ns"].as_u64().unwrap() - gap["from_ns"].as_u64().unwrap();
+                if *cause == "crash" {
+                    ready_ms.push(ns / 1_000_000);
+                }
+            }
+        }
+    }
+    assert_eq!(
+        received.gaps("steady").len(),
+        0,
+        "a source that nobody killed has no gap"
+    );
+    let steady = received.stream("steady").count() as f64;
+    let rate = steady / elapsed.as_secs_f64();
+    assert!(
+        (980.0..1100.0).contains(&rate),
+        "the steady source made {rate:.0} records/s of 1000"
+    );
+    ready_ms.sort_unstable();
+    let at = |percent: usize| ready_ms[(ready_ms.len() - 1) * percent / 100];
+    println!(
+        "kills {deaths}, agent restarts 0, ready p50 {} p99 {} ms, steady source {rate:.0} records/s, records lost {}",
+        at(50),
+        at(99),
+        total - received.records.len() as u64
+    );
+    assert!(
+        at(99) <= READY_P99_MS,
+        "ready p99 {} ms of {} crashes",
+        at(99),
+        ready_ms.len()
+    );
+}
