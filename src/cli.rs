@@ -104,11 +104,6 @@ fn print(text: &str) -> Result<Exit, Failure> {
     }
 }
 
-/// Reads and checks a configuration file.
-fn load(config: &std::path::Path, defaults: &Defaults) -> Result<crate::agent::Plan, Failure> {
-    crate::agent::load(config, defaults).map_err(|problems| Failure::new(Exit::Config, problems))
-}
-
 /// A runtime for one command. One thread suffices: disks have threads of their own, and devices processes.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()

@@ -161,3 +161,6 @@ pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Sink>) {
     drop(section.entries());
     (node, None)
 }
+
+#[cfg(test)]
+mod testing;
