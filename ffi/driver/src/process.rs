@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::library::Description;
@@ -37,7 +36,6 @@ pub struct Host {
     child: Child,
     pid: u32,
     link: Link,
-    output: JoinHandle<()>,
     message: Vec<u8>,
     sequence: u32,
     pending: Option<Pending>,
@@ -105,14 +103,14 @@ impl Host {
         drop(command);
         let from = pipe::Receiver::from_owned_fd(from.into()).map_err(|e| of_system("pipe", &e))?;
         let pid = child.id().unwrap_or(0);
-        let output = tokio::spawn(crate::output::forward(spec.name.clone(), from));
+        // Ends with the pipe, so with the host.
+        tokio::spawn(crate::output::forward(spec.name.clone(), from));
         let mut host = Host {
             cpu: CpuWatch::new(pid, &spec.limits),
             spec,
             child,
             pid,
             link,
-            output,
             message: Vec::new(),
             sequence: 0,
             pending: None,
@@ -500,19 +498,6 @@ impl Host {
                     ending.cause = Some((Cause::Contract, closed));
                 }
             }
-        }
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // The process is killed by the child's own drop; its last lines are in the pipe and end with it, so the task
-        // that reads them ends by itself.
-        if self.ending.is_none() && self.pending.is_some() {
-            let _ = self.child.start_kill();
-        }
-        if self.output.is_finished() {
-            tracing::trace!(target: "driver", driver = self.spec.name, "output ended");
         }
     }
 }
