@@ -33,8 +33,13 @@ fn main() {
     }
 }
 
+// Flags for Rust, such as a sanitizer's, are not for the drivers: a shared object with a runtime of its own would not load.
 fn build(target: &Path, source: &str, macros: &[&str]) {
-    let mut command: Command = cc::Build::new().opt_level(1).get_compiler().to_command();
+    let mut command: Command = cc::Build::new()
+        .inherit_rustflags(false)
+        .opt_level(1)
+        .get_compiler()
+        .to_command();
     command
         .args([
             "-std=gnu99",

@@ -36,7 +36,9 @@ pub struct Host {
     child: Child,
     pid: u32,
     link: Link,
-    message: Vec<u8>,
+    /// The request that is sent, and the reply that is received: two, so that neither is filled with zeroes anew.
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
     sequence: u32,
     pending: Option<Pending>,
     ending: Option<Ending>,
@@ -111,7 +113,8 @@ impl Host {
             child,
             pid,
             link,
-            message: Vec::new(),
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
             sequence: 0,
             pending: None,
             ending: None,
@@ -301,10 +304,9 @@ impl Host {
     ) -> Result<(), HostError> {
         debug_assert!(self.pending.is_none(), "one request at a time");
         self.sequence = self.sequence.wrapping_add(1);
-        self.message.clear();
-        encode_request(&mut self.message, self.sequence, request);
-        if self.message.len() > MESSAGE_MAX_BYTES {
-            let detail = format!("{call}: {} bytes of configuration", self.message.len());
+        encode_request(&mut self.outgoing, self.sequence, request);
+        if self.outgoing.len() > MESSAGE_MAX_BYTES {
+            let detail = format!("{call}: {} bytes of configuration", self.outgoing.len());
             return Err(HostError::ended(Cause::Start, detail));
         }
         self.pending = Some(Pending {
@@ -314,7 +316,7 @@ impl Host {
             deadline: Instant::now() + Duration::from_millis(u64::from(deadline_ms)),
         });
         // A send that fails means that the host is gone or stuck; `settle` finds out which, by end of file or deadline.
-        if let Err(error) = self.link.send(&self.message) {
+        if let Err(error) = self.link.send(&self.outgoing) {
             tracing::debug!(target: "driver", driver = self.spec.name, %error, call, "sending");
         }
         Ok(())
@@ -391,7 +393,7 @@ impl Host {
             let wake = cpu_due.map_or(deadline, |due| due.min(deadline));
             let received = tokio::select! {
                 biased;
-                received = self.link.receive(&mut self.message) => received,
+                received = self.link.receive(&mut self.incoming) => received,
                 () = sleep_until(wake) => {
                     if let Some(detail) = self.cpu.as_mut().and_then(CpuWatch::check) {
                         return Some(Err(self.condemn(Cause::Limit { what: "cpu" }, &detail).await));
@@ -412,7 +414,7 @@ impl Host {
                         cap: pending.map_or(0, |pending| pending.cap),
                         now_ns: crate::monotonic_ns(),
                     };
-                    match decode_reply(&self.message[..length], context, &mut self.batch) {
+                    match decode_reply(&self.incoming[..length], context, &mut self.batch) {
                         Ok(reply) => return Some(Ok(reply)),
                         Err(malformed) => malformed.to_string(),
                     }
