@@ -1,37 +1,13 @@
 //! Drives the built drivers through the C runner and holds their output to independent formulas.
 
+mod kit;
+
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use dunlin_drivers::DIR;
-
-fn drive(driver: &str, options: &[&str], commands: &str) -> Vec<Vec<String>> {
-    let mut child = Command::new(format!("{DIR}/drive"))
-        .arg(format!("{DIR}/{driver}.so"))
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(commands.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{driver} {options:?}: {output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| line.split(' ').map(str::to_owned).collect())
-        .collect()
-}
-
-fn only<'a>(lines: &'a [Vec<String>], kind: &str) -> Vec<&'a Vec<String>> {
-    lines.iter().filter(|line| line[0] == kind).collect()
-}
+use kit::{drive, only};
 
 #[test]
 fn each_driver_exports_one_symbol() {
@@ -176,23 +152,6 @@ fn host_reads_a_fixture_tree() {
     let mut want = vec![pair("2", "0"); 4]; // an interface that is not there is bad, not an error
     want.extend(["0.25", "0.5", "0.75", "-1.5"].map(|value| pair("0", value)));
     assert_eq!(got, want);
-}
-
-#[test]
-fn modbus_refuses_names_and_reports_a_silent_unit() {
-    let lines = drive(
-        "modbus",
-        &["address=localhost:1502", "registers=name=a,address=0"],
-        "",
-    );
-    assert_eq!(only(&lines, "open")[0][1], "-22");
-    // Port 1 of loopback: nothing listens there.
-    let lines = drive(
-        "modbus",
-        &["address=127.0.0.1:1", "registers=name=a,address=0"],
-        "read 9 200\n",
-    );
-    assert_eq!(only(&lines, "end")[1][1], "-5");
 }
 
 #[test]
