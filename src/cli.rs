@@ -44,7 +44,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl ToString) -> Failure {
+    fn new(exit: Exit, message: impl std::fmt::Display) -> Failure {
         Failure {
             exit,
             message: message.to_string(),

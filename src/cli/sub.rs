@@ -161,7 +161,7 @@ impl View {
                     self.count(decoded);
                 }
                 Err(error) => {
-                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}")
+                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}");
                 }
             },
             _ => {}
