@@ -1,8 +1,8 @@
 //! Conversions between common units, by UCUM code (case-sensitive; <https://ucum.org/ucum>).
 
 /// Each unit as a straight line to the base unit of its dimension: base = unit * factor + offset.
-/// Factors are the definitions of SI and UCUM: 0 Cel = 273.15 K, 1 [degF] = 5/9 K, 1 bar = 10^5 Pa,
-/// 1 atm = 101325 Pa, 1 [psi] = 6894.757293168361 Pa, Ki = 1024.
+/// Factors are the definitions of SI and UCUM: 0 Cel = 273.15 K, 1 `[degF]` = 5/9 K, 1 bar = 10^5 Pa,
+/// 1 atm = 101325 Pa, 1 `[psi]` = 6894.757293168361 Pa, Ki = 1024.
 const UNITS: &[(&str, &str, f64, f64)] = &[
     ("K", "K", 1.0, 0.0),
     ("Cel", "K", 1.0, 273.15),
