@@ -9,4 +9,4 @@ mod status;
 pub use plan::{Draft, Plan, draft};
 pub use run::{RunFailure, run};
 pub use settings::{Defaults, Settings};
-pub use state_dir::{StateError, check_format};
+pub use state_dir::{StateError, check as check_state};

@@ -1,5 +1,5 @@
-//! The long tests, at the size that CI runs: `cargo nextest run --profile campaign`. `scripts/campaign.sh` runs them
-//! at full size through the variables named in each.
+//! The long tests, at the size that CI runs: `cargo nextest run --profile campaign`. `scripts/test.sh campaign` runs them,
+//! larger through the variables named in each.
 
 mod support;
 

@@ -100,7 +100,7 @@ fn configure(
         });
     let mut nodes = Vec::new();
     for (name, section) in root.sections("sources") {
-        let line = section.line("");
+        let line = section.line("options");
         let (node, made) = source(&name, section, &settings, defaults);
         nodes.push(node);
         sources.extend(made.map(|made| (line, made)));
@@ -116,20 +116,6 @@ fn configure(
         let (node, made) = sinks::configure(&name, section);
         nodes.push(node);
         made_sinks.extend(made.map(|made| (name, made)));
-    }
-    if sources.is_empty() && !root.has("sources") {
-        root.problem(
-            "sources",
-            "is missing: there is nothing to read",
-            "add a table [sources.NAME]",
-        );
-    }
-    if made_sinks.is_empty() && !root.has("sinks") {
-        root.problem(
-            "sinks",
-            "is missing: readings would go nowhere",
-            "add a table [sinks.NAME]",
-        );
     }
     let graph = Graph::check(nodes, report)?;
     Some(Plan {

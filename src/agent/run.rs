@@ -217,9 +217,15 @@ async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
         })
         .await;
         sources.shutdown().await;
-        running
-            .drain(deadline.saturating_duration_since(Instant::now()))
-            .await
+        let left = deadline.saturating_duration_since(Instant::now());
+        running.drain(left).await.map_err(|error| match error {
+            // The bound that was configured, not what was left of it.
+            RunError::DrainBound { nodes, .. } => RunError::DrainBound {
+                bound_ms: bound.as_millis(),
+                nodes,
+            },
+            other => other,
+        })
     };
     let outcome = tokio::select! {
         outcome = drain => outcome,
@@ -273,4 +279,10 @@ fn finish(status: &Status) {
         failed = totals.failed,
         "stopped"
     );
+    if totals.failed > 0 {
+        tracing::error!(
+            records = totals.failed,
+            "read and not acknowledged: no sink could take them before the end"
+        );
+    }
 }

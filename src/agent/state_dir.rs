@@ -7,6 +7,7 @@
 //! state_dir/sinks/S/    what sink S keeps: an uplink its `buffer/` and the messages `rejected/` for ever
 //! ```
 
+use crate::buffer::{self, fs::Disk};
 use crate::clock::BootId;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -52,6 +53,14 @@ pub enum StateError {
         path: PathBuf,
         /// Its content.
         found: String,
+    },
+    /// A store in it was written by a later dunlin.
+    #[error(
+        "{source}.\n  Remedy: run the version that wrote it, or point agent.state_dir elsewhere."
+    )]
+    Store {
+        /// Which version, and where.
+        source: buffer::Error,
     },
     /// The boot file holds no number.
     #[error(
@@ -131,8 +140,30 @@ impl StateDir {
     }
 }
 
+/// Looks at a state directory, and at the stores of these sinks in it, without changing anything: refuses what a later
+/// dunlin wrote, and a path that can never be a directory.
+pub fn check<'a>(
+    state_dir: &Path,
+    sinks: impl Iterator<Item = &'a String>,
+) -> Result<(), StateError> {
+    let existing = state_dir.ancestors().find(|path| path.exists());
+    if let Some(path) = existing.filter(|path| !path.is_dir()) {
+        let source = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(os("create directory", path)(source));
+    }
+    check_format(state_dir)?;
+    for sink in sinks {
+        let store = state_dir.join("sinks").join(sink).join("buffer");
+        // What else is wrong with a store its sink reports, or mends, when it opens it.
+        if let Err(source @ buffer::Error::Version { .. }) = buffer::inspect(&Disk, &store) {
+            return Err(StateError::Store { source });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a directory that a later dunlin wrote. Changes nothing.
-pub fn check_format(state_dir: &Path) -> Result<(), StateError> {
+fn check_format(state_dir: &Path) -> Result<(), StateError> {
     let path = state_dir.join("format");
     let found = match fs::read_to_string(&path) {
         Ok(found) => found,

@@ -14,6 +14,14 @@ use std::path::Path;
 
 /// Runs one action on the store in `dir`.
 pub(super) fn buffer(action: BufferAction, dir: &Path) -> Result<Exit, Failure> {
+    if dir.join("sinks").is_dir() {
+        let message = format!(
+            "{} is a state directory, not a store.\n  Remedy: give one of its stores, {}/sinks/SINK/buffer.",
+            dir.display(),
+            dir.display()
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let unreadable = |error: buffer::Error| {
         let message = format!(
             "{error}.\n  Remedy: give the directory of a store, STATE_DIR/sinks/SINK/buffer."

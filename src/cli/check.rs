@@ -27,7 +27,7 @@ pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, 
         "drivers not loaded"
     };
     super::print(&format!(
-        "{} is good: {} sources, {} transforms, {} sinks ({checked})",
+        "{} is good: sources {}, transforms {}, sinks {} ({checked})",
         config.display(),
         plan.sources.len(),
         plan.transforms.len(),
@@ -67,9 +67,10 @@ pub fn sound(
     }
 }
 
-/// Refuses a state directory that a later dunlin wrote.
-pub fn check_state(plan: &Plan) -> Result<(), Failure> {
-    agent::check_format(&plan.settings.state_dir).map_err(|error| Failure::new(Exit::State, error))
+/// Refuses a state directory that cannot be one, or that a later dunlin wrote. Changes nothing.
+pub(super) fn check_state(plan: &Plan) -> Result<(), Failure> {
+    agent::check_state(&plan.settings.state_dir, plan.sinks.keys())
+        .map_err(|error| Failure::new(Exit::State, error))
 }
 
 async fn check_driver(

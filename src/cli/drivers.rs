@@ -6,7 +6,7 @@ use super::{Failure, print, runtime};
 use crate::agent::Defaults;
 use crate::exit::Exit;
 use dunlin_driver::{
-    Channel, Description, Event, Host, HostError, Kind, OptionSpec, Quality, Sample, Spec,
+    Cause, Channel, Description, Event, Host, HostError, Kind, OptionSpec, Quality, Sample, Spec,
     Supervisor, Value,
 };
 use std::path::Path;
@@ -23,8 +23,13 @@ pub(super) fn drivers(
         return list(&dir, defaults);
     }
     let library = dunlin_driver::locate(&request.driver, &dir).map_err(|error| {
-        let message =
-            format!("{error}.\n  Remedy: `dunlin drivers list --dir DIR` shows what there is.");
+        let path = Path::new(&request.driver);
+        let remedy = if path.extension().is_some_and(|extension| extension == "so") {
+            "a path needs a slash, such as ./mine.so; a name has no .so"
+        } else {
+            "`dunlin drivers list --dir DIR` shows what there is"
+        };
+        let message = format!("{error}.\n  Remedy: {remedy}.");
         Failure::new(Exit::Unavailable, message)
     })?;
     let mut spec = Spec::new(&request.driver, defaults.program.clone(), library);
@@ -46,12 +51,25 @@ pub(super) fn drivers(
 
 /// A driver that failed, in one paragraph.
 fn failed(spec: &Spec, error: &HostError) -> Failure {
+    let remedy = match error.cause() {
+        Cause::Device { .. } => {
+            "see that the device is there and answers, and that it is granted (`dunlin drivers --help`)"
+        }
+        Cause::Start => {
+            "`dunlin drivers probe` shows what the driver takes; a library must be built for driver ABI 1"
+        }
+        Cause::Limit { .. } => {
+            "raise the limit in the source's `limits`, or ask the driver's maker why it needs so much"
+        }
+        Cause::Crash { .. } | Cause::Exit { .. } | Cause::Hang { .. } | Cause::Contract => {
+            "this is a fault of the driver: show its maker this message"
+        }
+    };
+    let detail = error.detail();
     let message = format!(
-        "{}: {}.\n  Remedy: `dunlin drivers probe {}` lists its options; a device or an address must be granted, see \
-         `dunlin drivers --help`.",
+        "{}: {}.\n  Remedy: {remedy}.",
         spec.library.display(),
-        error.detail(),
-        spec.name
+        detail.trim_end_matches('.')
     );
     Failure::new(Exit::Unavailable, message)
 }
@@ -156,10 +174,12 @@ fn option_row(option: &OptionSpec) -> [String; 5] {
     ]
 }
 
-async fn open(spec: &Spec) -> Result<Host, Failure> {
+/// A host with an open device, and whether its driver paces itself.
+async fn open(spec: &Spec) -> Result<(Host, bool), Failure> {
     let fail = |error: HostError| failed(spec, &error);
     let mut host = Host::spawn(spec).map_err(fail)?;
     let described = host.describe().await.map_err(fail)?;
+    let paced = described.paced;
     let problems = dunlin_driver::check_options(&described.options, &spec.options);
     if !problems.is_empty() {
         let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -174,13 +194,13 @@ async fn open(spec: &Spec) -> Result<Host, Failure> {
         tracing::warn!("the sandbox is not whole: {missing}");
     }
     host.open().await.map_err(fail)?;
-    Ok(host)
+    Ok((host, paced))
 }
 
 async fn read(spec: &Spec) -> Result<Exit, Failure> {
     /// Reads that may come back empty before the device counts as silent.
     const READS_MAX: u32 = 10;
-    let mut host = open(spec).await?;
+    let (mut host, paced) = open(spec).await?;
     let channels = host.channels().to_vec();
     let mut latest: Vec<Option<Sample>> = vec![None; channels.len()];
     for _ in 0..READS_MAX {
@@ -198,8 +218,9 @@ async fn read(spec: &Spec) -> Result<Exit, Failure> {
                 *slot = Some(*sample);
             }
         }
-        // Some channels speak only once they were written to: what a whole read does not add is not waited for.
-        if !new && latest.iter().any(Option::is_some) {
+        // A driver that paces itself gives what is due, maybe not yet of every channel; and some channels speak only
+        // once they were written to: what a whole read does not add is not waited for.
+        if !(paced && new) && latest.iter().any(Option::is_some) {
             break;
         }
     }
@@ -268,7 +289,7 @@ async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Ex
                 let [value, quality] = cells(channel, Some(*sample));
                 let seconds = Duration::from_nanos(sample.monotonic_ns).as_secs_f64();
                 Some(format!(
-                    "{seconds:.6}  {}  {value} {}  {quality}",
+                    "{seconds:.6}  {:<20} {value:>22} {:<8} {quality}",
                     channel.name, channel.unit
                 ))
             })),
@@ -313,7 +334,7 @@ async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Ex
 }
 
 async fn write(spec: &Spec, channel: &str, value: &str) -> Result<Exit, Failure> {
-    let mut host = open(spec).await?;
+    let (mut host, _) = open(spec).await?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let found = host
         .channels()

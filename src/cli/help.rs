@@ -46,7 +46,7 @@ Everywhere:
   --log-format FORMAT  human (default on a terminal) or json (default elsewhere)
 
 Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or broker not there, 70 a fault of
-dunlin, 73 state directory unusable, 75 stopped before all was drained (it is stored), 78 wrong configuration.";
+dunlin, 73 state directory unusable, 75 stopped before all was drained, 78 wrong configuration.";
 
 /// `dunlin run`.
 pub(super) const RUN: &str = "\

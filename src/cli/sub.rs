@@ -6,8 +6,8 @@ use super::table::Table;
 use super::{Failure, print, runtime};
 use crate::agent::Defaults;
 use crate::exit::Exit;
-use crate::payload::{self, ItemBody, Message};
-use crate::record::Quality;
+use crate::payload::{self, Item, ItemBody, Message};
+use crate::record::{Quality, Value};
 use crate::uplink::{Event, Qos, Subscription, Uplink};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,6 +31,12 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
     let mut chosen = uplinks.iter().filter(|(name, _)| named(name));
     let (Some((_, follow)), None) = (chosen.next(), chosen.next()) else {
         let names: Vec<&str> = uplinks.iter().map(|(name, _)| name.as_str()).collect();
+        if uplinks.is_empty() {
+            return Err(usage(format!(
+                "{} has no uplink sink, so nothing is sent.\n  Remedy: add one, see docs/configuration.md.",
+                request.config.display()
+            )));
+        }
         return Err(usage(format!(
             "there is no single uplink sink to follow.\n  Remedy: choose one with --sink; {} has: {}.",
             request.config.display(),
@@ -84,6 +90,72 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
         }
         Ok(Exit::Ok)
     })
+}
+
+/// A message as one line of JSON: as it came, or, where it came as CBOR, the same in JSON.
+fn json_line(message: &Message, payload: &[u8]) -> String {
+    if let (Some(b'{'), Ok(text)) = (payload.first(), std::str::from_utf8(payload)) {
+        return text.to_owned();
+    }
+    let records: Vec<serde_json::Value> = message.records.iter().map(json_record).collect();
+    serde_json::json!({
+        "v": message.version,
+        "agent": message.agent,
+        "boot": message.boot,
+        "stream": message.stream,
+        "class": message.class.name(),
+        "seq": message.seq,
+        "records": records,
+    })
+    .to_string()
+}
+
+fn json_record(item: &Item) -> serde_json::Value {
+    use base64::Engine as _;
+    let (kind, body) = match &item.body {
+        ItemBody::Sample {
+            ch,
+            value,
+            unit,
+            quality,
+        } => {
+            let value = match value {
+                Value::Float(value) if !value.is_finite() => value.to_string().into(),
+                Value::Float(value) => (*value).into(),
+                Value::Int(value) => (*value).into(),
+                Value::Bool(value) => (*value).into(),
+            };
+            let value: serde_json::Value = value;
+            let body = serde_json::json!({ "ch": ch, "v": value, "unit": unit, "quality": quality_name(*quality) });
+            ("sample", body)
+        }
+        ItemBody::Frame { ch, bytes } => {
+            let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
+            ("frame", serde_json::json!({ "ch": ch, "bytes": bytes }))
+        }
+        ItemBody::Gap {
+            from_ns,
+            to_ns,
+            cause,
+            lost,
+            detail,
+        } => {
+            let body = serde_json::json!({
+                "from_ns": from_ns, "to_ns": to_ns, "cause": cause, "lost": lost, "detail": detail,
+            });
+            ("gap", body)
+        }
+        ItemBody::Unknown => ("unknown", serde_json::Value::Null),
+    };
+    serde_json::json!({ "mono_ns": item.mono_ns, "wall_ns": item.wall_ns, kind: body })
+}
+
+fn quality_name(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Good => "good",
+        Quality::Uncertain => "uncertain",
+        Quality::Bad => "bad",
+    }
 }
 
 /// One channel of one stream.
@@ -156,7 +228,7 @@ impl View {
                 Ok(decoded) => {
                     self.messages += 1;
                     if self.json {
-                        print(&String::from_utf8_lossy(&message.payload))?;
+                        print(&json_line(&decoded, &message.payload))?;
                     }
                     self.count(decoded);
                 }

@@ -41,7 +41,12 @@ impl fmt::Display for Problems {
             if !problem.key.is_empty() {
                 write!(f, ": {}", problem.key)?;
             }
-            write!(f, ": {}.\n  Remedy: {}.", problem.what, problem.remedy)?;
+            write!(
+                f,
+                ": {}.\n  Remedy: {}.",
+                problem.what.trim_end_matches('.'),
+                problem.remedy
+            )?;
         }
         Ok(())
     }

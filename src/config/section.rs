@@ -56,7 +56,9 @@ impl<'a> Section<'a> {
 
     /// Dotted path of a key of this table.
     pub fn key_path(&self, key: &str) -> String {
-        if self.path.is_empty() {
+        if key.is_empty() {
+            self.path.clone()
+        } else if self.path.is_empty() {
             key.to_owned()
         } else {
             format!("{}.{key}", self.path)

@@ -41,7 +41,8 @@ impl Console {
         clippy::needless_pass_by_ref_mut,
         reason = "every node has this signature"
     )]
-    pub(super) fn open(&mut self, _context: &Context) -> Result<(), SinkError> {
+    pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
+        context.stats.state.set("running");
         Ok(())
     }
 

@@ -11,12 +11,14 @@
 use super::{Context, SinkError, line};
 use crate::config::Section;
 use crate::pipeline::{Ack, Batch, Inlet};
+use crate::stats::SinkStats;
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +40,7 @@ pub(super) struct File {
     name: String,
     sync: Duration,
     boot: String,
+    stats: Arc<SinkStats>,
     log: Log,
 }
 
@@ -55,10 +58,24 @@ impl File {
             section.problem("path", "names no file", "append the name of a file");
             return None;
         }
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            && !folder.is_dir()
+        {
+            let folder = folder.display();
+            section.problem(
+                "path",
+                format_args!("is in {folder}, which is no folder"),
+                "make the folder, writable for the agent's user, or name another",
+            );
+            return None;
+        }
         Some(File {
             name: name.to_owned(),
             sync: Duration::from_millis(sync_ms),
             boot: String::new(),
+            stats: Arc::default(),
             log: Log {
                 path,
                 rotate_bytes: rotate_mb << 20,
@@ -70,8 +87,8 @@ impl File {
     }
 
     pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
-        let boot = context.boot;
-        self.boot = boot.to_string();
+        self.boot = context.boot.to_string();
+        self.stats = Arc::clone(&context.stats);
         self.log.open().map_err(|source| SinkError::Open {
             sink: self.name.clone(),
             path: self.log.path.clone(),
@@ -86,6 +103,7 @@ impl File {
             numbers: HashMap::new(),
         };
         let mut open = true;
+        self.stats.state.set("running");
         while open {
             let Some(first) = inlet.recv().await else {
                 break;
@@ -100,7 +118,7 @@ impl File {
                     Err(_) => break,
                 }
             }
-            log = commit(log, &self.name, group).await;
+            log = commit(log, &self.name, group, &self.stats).await;
         }
         Ok(())
     }
@@ -127,6 +145,7 @@ impl Encoder {
             line::append(&mut group.text, &stream, &self.boot, *next, record);
             *next += 1;
         }
+        group.records += records.len() as u64;
         group.acks.push(ack);
     }
 }
@@ -135,6 +154,7 @@ impl Encoder {
 #[derive(Debug, Default)]
 struct Group {
     text: Vec<u8>,
+    records: u64,
     acks: Vec<Ack>,
 }
 
@@ -145,7 +165,7 @@ impl Group {
 }
 
 /// Writes and syncs a group, however long the disk refuses it, then acknowledges it.
-async fn commit(mut log: Log, sink: &str, group: Group) -> Log {
+async fn commit(mut log: Log, sink: &str, group: Group, stats: &SinkStats) -> Log {
     let text = Arc::new(group.text);
     let mut wait_ms = RETRY_MS.0;
     let mut refused = 0u64;
@@ -162,6 +182,8 @@ async fn commit(mut log: Log, sink: &str, group: Group) -> Log {
         match result {
             Ok(()) => break,
             Err(error) if refused == 0 => {
+                stats.degraded.store(true, Ordering::Relaxed);
+                stats.state.set(format!("cannot write {path}: {error}"));
                 tracing::warn!(sink, %path, %error, "cannot write; the records wait, and their sources with them");
             }
             Err(error) => tracing::debug!(sink, %path, %error, refused, "still cannot write"),
@@ -173,7 +195,12 @@ async fn commit(mut log: Log, sink: &str, group: Group) -> Log {
     if refused > 0 {
         let path = log.path.display();
         tracing::info!(sink, %path, refused, "writing again; nothing was lost");
+        stats.degraded.store(false, Ordering::Relaxed);
+        stats.state.set("running");
     }
+    stats.durable.add(group.records);
+    stats.stored_bytes.add(text.len() as u64);
+    stats.payload_bytes.add(text.len() as u64);
     group.acks.into_iter().for_each(Ack::done);
     log
 }

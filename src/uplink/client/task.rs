@@ -101,7 +101,7 @@ impl Task {
                 self.backoff.reset();
             }
             let retry_in = Duration::from_millis(self.backoff.next_ms(lost.pace()));
-            tracing::warn!(%endpoint, reason = %lost, retry_in_ms = millis(retry_in), "uplink down");
+            tracing::debug!(%endpoint, reason = %lost, retry_in_ms = millis(retry_in), "uplink down");
             self.session.close();
             let endpoint = endpoint.clone();
             self.session.push_event(Event::Disconnected {

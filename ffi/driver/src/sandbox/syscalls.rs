@@ -24,7 +24,7 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 pub(super) fn restrict(network: bool) -> Result<(), String> {
     let failed = |error: seccompiler::BackendError| format!("seccomp: {error}");
     let allowed = allowed(network).map_err(failed)?;
-    let refused = refused().map_err(failed)?;
+    let refused = refused(network).map_err(failed)?;
     let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let not_permitted = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let first = SeccompFilter::new(allowed, no_such_call, SeccompAction::Allow, ARCH);
@@ -106,7 +106,7 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-fn refused() -> Result<Rules, seccompiler::BackendError> {
+fn refused(network: bool) -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
     rules.extend(
@@ -114,6 +114,10 @@ fn refused() -> Result<Rules, seccompiler::BackendError> {
             .iter()
             .map(|call| (*call, Vec::new())),
     );
+    if !network {
+        // "Operation not permitted" tells a user to grant the network; "Function not implemented" would not.
+        rules.insert(libc::SYS_socket, Vec::new());
+    }
     let thread: u64 = libc::CLONE_THREAD.cast_unsigned().into();
     let is_process = Condition::new(0, Len::Qword, Op::MaskedEq(thread), 0)?;
     rules.insert(libc::SYS_clone, vec![rule(vec![is_process])?]);
