@@ -84,18 +84,7 @@ for suite in json.load(sys.stdin)["rust-suites"].values():
 stage_test() { cargo nextest run --locked --workspace && ignored; }
 stage_doctest() { cargo test --locked --workspace --doc; }
 
-stage_asan() {
-    # The sanitizer is in the stable compiler, behind the same switch as all that is not yet stable. C is compiled with
-    # it too, but a driver must not be linked with it: a .so that brings libasan meets the runtime that Rust linked into
-    # the test and refuses to run. It takes that one instead, which -rdynamic shows it. Build scripts that link by
-    # themselves see DUNLIN_SANITIZER and leave -fsanitize out of the link.
-    local sanitize="-fsanitize=address -fno-omit-frame-pointer -g"
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes -Clink-arg=-rdynamic" DUNLIN_SANITIZER=address \
-        CFLAGS="$sanitize" ASAN_OPTIONS="${ASAN_OPTIONS:-strict_string_checks=1:detect_stack_use_after_return=1}" \
-        cargo nextest run --locked --profile asan --target "$host" --target-dir target/asan \
-        -p dunlin-driver-sys -p dunlin-driver -p dunlin-drivers -p dunlin-crypto
-}
-
+stage_asan() { scripts/asan.sh; }
 stage_valgrind() { scripts/valgrind.sh; }
 stage_campaign() {
     # Optimised, as what runs on a gateway is: a time measured in a debug build says little.
@@ -167,7 +156,7 @@ done
 
 heading "summary, ${SECONDS} s"
 printf '%s\n' "${table[@]}"
-grep -h '^ignored by' target/test/test.log 2>/dev/null | sort -u
+grep '^ignored by' target/test/{test,asan}.log 2>/dev/null | sed 's|^target/test/||' | sort -u
 if [[ $# -gt 0 ]]; then echo "only the stages named were run: ${chosen[*]}"; fi
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

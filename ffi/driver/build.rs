@@ -26,6 +26,12 @@ const DRIVERS: [(&str, &str, &[&str]); 8] = [
 fn main() {
     println!("cargo::rerun-if-changed=../examples");
     println!("cargo::rerun-if-changed=../include");
+    // Told by scripts/asan.sh: the compiler's own `cfg(sanitize)` is not stable.
+    println!("cargo::rerun-if-env-changed=DUNLIN_ASAN");
+    println!("cargo::rustc-check-cfg=cfg(dunlin_asan)");
+    if std::env::var_os("DUNLIN_ASAN").is_some() {
+        println!("cargo::rustc-cfg=dunlin_asan");
+    }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo::rustc-env=DUNLIN_EXAMPLE_DRIVERS={}", out.display());
     for (name, source, macros) in DRIVERS {
@@ -46,7 +52,7 @@ fn build(target: &Path, source: &str, macros: &[&str]) {
         ])
         .args(["-Wall", "-Wno-infinite-recursion"])
         .args(macros)
-        // A sanitizer's flags for Rust reach C too, and a library with a runtime of its own does not load.
+        // Whatever CFLAGS say: a library that brings a sanitizer's runtime of its own does not load.
         .arg("-fno-sanitize=all")
         .arg(Path::new("../examples").join(source))
         .arg("-o")

@@ -174,7 +174,11 @@ impl<'a> Lent<'a> {
         let canary_bytes = self.owner.body_bytes - self.bytes - self.from;
         // SAFETY: the canary lies inside the body, directly in front of the lent bytes.
         let canary = unsafe { self.start.sub(canary_bytes) };
-        // SAFETY: readable; read-only since the line above, so that nobody writes while the slice lives.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the guarded buffer's view: the length is the buffer's own, not the driver's"
+        )]
+        // SAFETY: readable; read-only since `protect` above, so that nobody writes while the slice lives.
         let canary = unsafe { std::slice::from_raw_parts(canary.as_ptr(), canary_bytes) };
         if let Some(first) = canary.iter().position(|byte| *byte != CANARY) {
             return Err(TakeBack::Trespass(Trespass {
@@ -182,6 +186,10 @@ impl<'a> Lent<'a> {
                 bytes_before: canary_bytes - first,
             }));
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the guarded buffer's view: the length is the buffer's own, not the driver's"
+        )]
         // SAFETY: as for the canary: inside the body, initialised by `lend`, read-only until `Returned` is dropped,
         // which `self` outlives because it moves into it.
         let bytes = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) };

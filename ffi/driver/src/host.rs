@@ -1,6 +1,6 @@
 //! The driver host: the process that loads one driver and answers the agent's requests, one at a time, on one thread.
 
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -151,13 +151,9 @@ fn serve(wire: &Wire) -> Result<(), String> {
 
 /// Enters the sandbox, then loads the library: nothing of the driver runs outside.
 fn load(wire: &Wire, setup: &Setup) -> Result<(Library, Vec<String>), Failure> {
-    let statm = std::fs::File::open("/proc/self/statm").ok();
-    crate::last_words::listen(
-        wire.0.as_raw_fd(),
-        statm.as_ref().map_or(-1, std::os::fd::AsRawFd::as_raw_fd),
-    );
-    // The signal handler keeps using it.
-    std::mem::forget(statm);
+    // Never closed: the signal handler keeps using it.
+    let statm = std::fs::File::open("/proc/self/statm").map_or(-1, IntoRawFd::into_raw_fd);
+    crate::last_words::listen(wire.0.as_raw_fd(), statm);
     let sealed = match &setup.sha256 {
         None => None,
         Some(pin) => {

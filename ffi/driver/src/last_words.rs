@@ -80,8 +80,10 @@ extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *mut
     unsafe { libc::send(socket, message.as_ptr().cast(), message.len(), flags) };
     if code <= 0 {
         // Somebody sent it, so no instruction will fault again, and the earlier handler may count on that.
-        // SAFETY: the default action is always valid; both calls are async-signal-safe.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: zeroed bytes are the default action: SIG_DFL is 0, signal.h.
+        let default: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the default action is always valid; sigaction is async-signal-safe.
+        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
         // SAFETY: raise has no preconditions; the signal is delivered when the handler returns.
         unsafe { libc::raise(signal) };
         return;

@@ -73,8 +73,10 @@ fn fifty_kills_leave_fifty_outages_and_the_readings_between_them() {
             back.push(started.elapsed());
         }
         back.sort();
+        // Instrumented, a host needs longer to start, and how long is not what that run is to find out.
+        let bound_ms = if cfg!(dunlin_asan) { 1000 } else { 100 };
         assert!(
-            back[25] < Duration::from_millis(100),
+            back[25] < Duration::from_millis(bound_ms),
             "median {:?}",
             back[25]
         );
@@ -232,8 +234,11 @@ fn a_stopped_process_is_a_hang_and_the_runtime_goes_on() {
                 }
             }
         }
+        // A runtime that waited for the driver would stand still until the deadline, 200 ms. Instrumented code is
+        // slower by a factor that is nobody's promise, so there the bound only tells the two apart.
+        let bound_ms = if cfg!(dunlin_asan) { 180 } else { 50 };
         assert!(
-            worst < Duration::from_millis(50),
+            worst < Duration::from_millis(bound_ms),
             "the runtime stood still for {worst:?}"
         );
         assert!(

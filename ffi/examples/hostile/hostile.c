@@ -268,6 +268,12 @@ static int32_t hostile_read(dunlin_device *self, dunlin_sample *out, uint32_t ca
   if (self->reads <= atol(self->arg)) return fill(self, out, cap);
   if (is(self, "crash")) *(volatile int *)16 = 1;
   if (is(self, "abort")) abort();
+  if (is(self, "free-twice")) {
+    void *volatile block = malloc(24);
+    void *again = block;
+    free(block);
+    free(again);
+  }
   if (is(self, "exit")) exit(3);
   if (is(self, "_exit")) _exit(0);
   if (is(self, "hang")) nap(600000);

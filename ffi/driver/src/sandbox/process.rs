@@ -19,8 +19,14 @@ pub(super) fn harden(agent_pid: u32) -> Result<(), String> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|e| failed("RLIMIT_CORE", e))?;
     let keys: Vec<_> = std::env::vars_os().map(|(key, _)| key).collect();
     for key in keys {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "takes away what the driver's getenv could find, before there is a driver"
+        )]
         // SAFETY: one thread runs and no library has been loaded, so nobody reads the environment meanwhile.
-        unsafe { std::env::remove_var(key) };
+        unsafe {
+            std::env::remove_var(key);
+        }
     }
     Ok(())
 }
