@@ -60,9 +60,18 @@ static int32_t fail(dunlin_device *d, const char *what, int error) {
 }
 
 static int32_t transfer(dunlin_device *d, uint8_t *out, uint16_t out_length, uint8_t *in, uint16_t in_length) {
-  struct i2c_msg messages[2] = {{.addr = d->address, .len = out_length, .buf = out},
-                                {.addr = d->address, .flags = I2C_M_RD, .len = in_length, .buf = in}};
-  struct i2c_rdwr_ioctl_data all = {messages, in_length > 0 ? 2 : 1};
+  struct i2c_msg messages[2]; /* cleared: an initializer leaves the padding, which goes to the kernel, as it was */
+  memset(messages, 0, sizeof messages);
+  messages[0].addr = messages[1].addr = d->address;
+  messages[0].len = out_length;
+  messages[0].buf = out;
+  messages[1].flags = I2C_M_RD;
+  messages[1].len = in_length;
+  messages[1].buf = in;
+  struct i2c_rdwr_ioctl_data all;
+  memset(&all, 0, sizeof all);
+  all.msgs = messages;
+  all.nmsgs = in_length > 0 ? 2 : 1;
   int done = ioctl(d->fd, I2C_RDWR, &all);
   if (done < 0) {
     return fail(d, in_length > 0 ? "read" : "write", errno);

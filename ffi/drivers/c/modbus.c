@@ -440,6 +440,9 @@ static int32_t parse_bus(dunlin_device *d, const option_set *set, dunlin_text *w
     }
     d->bus = modbus_new_tcp(address, (int)port);
   }
+  if (d->bus == NULL && errno == ENOMEM) {
+    return -ENOMEM;
+  }
   if (d->bus == NULL || modbus_set_slave(d->bus, (int)unit) != 0) {
     explain_set(why, "unit: %s: %s", d->name, modbus_strerror(errno));
     return -EINVAL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * drive <driver.so> [key=value ...]: opens one device and obeys commands from standard input, one a line:
- *   read <cap> <timeout_ms> | frames <cap> <timeout_ms> | write <channel> f|i|b <value> <timeout_ms> | sleep <ms>
+ *   read <cap> <timeout_ms> | frames <cap> <timeout_ms> | write <channel> f|i|b <value> <timeout_ms> | sleep <ms> |
+ *   reopen <times> <timeout_ms> (close and open so often, with one read in between)
  * One line of output per fact, then `end <status>` per command. */
 #include <dlfcn.h>
 #include <dunlin/ext/actuate.h>
@@ -24,6 +25,24 @@ static void end(int32_t status) {
   }
   printf("end %d %s\n", status, why.bytes);
   fflush(stdout);
+}
+
+static void reopen(const dunlin_option *options, uint32_t count, uint32_t times, uint32_t timeout_ms) {
+  dunlin_text why;
+  dunlin_sample out[4];
+  int32_t status = 0;
+  for (uint32_t i = 0; i < times && status == 0; i++) {
+    (void)driver->close(device);
+    memset(&why, 0, sizeof why);
+    status = driver->open(options, count, &why, &device);
+    if (status == 0) {
+      (void)driver->read(device, out, 4, timeout_ms);
+    }
+  }
+  printf("end %d %s\n", status, why.bytes);
+  if (status != 0) {
+    exit(3); /* there is no device any more */
+  }
 }
 
 static void read_samples(uint32_t cap, uint32_t timeout_ms) {
@@ -98,9 +117,9 @@ int main(int argc, char **argv) {
   dunlin_text why;
   memset(&why, 0, sizeof why);
   int32_t status = driver->open(options, count, &why, &device);
-  free(options);
   printf("open %d %s\n", status, why.bytes);
   if (status != 0) {
+    free(options);
     return 0;
   }
   dunlin_channel *channels = calloc(4096, sizeof *channels);
@@ -124,6 +143,8 @@ int main(int argc, char **argv) {
       read_frames(a, b);
     } else if (sscanf(line, "write %u %c %63s %u", &a, &kind, text, &b) == 4) {
       write_value(a, kind, text, b);
+    } else if (sscanf(line, "reopen %u %u", &a, &b) == 2) {
+      reopen(options, count, a, b);
     } else if (sscanf(line, "sleep %u", &a) == 1) {
       usleep(a * 1000u);
       end(0);
@@ -132,5 +153,6 @@ int main(int argc, char **argv) {
     }
   }
   printf("close %d\n", driver->close(device));
+  free(options);
   return 0;
 }

@@ -10,10 +10,11 @@ use kit::Session;
 const LOAD: &str = "0.25 0.50 0.75 1/200 12345\n";
 const MEMORY: &str = "MemTotal:        2048 kB\nMemFree:          100 kB\nMemAvailable:    1024 kB\n\
     SwapTotal:          0 kB\nSwapFree:           0 kB\n";
+/// The longer name comes first: looking for eth0 must not stop at it.
 const NETWORK: &str = "Inter-|   Receive      |  Transmit\n face |bytes packets errs drop|bytes packets errs drop\n\
     \x20   lo:  11  1 0 0 0 0 0 0   11  1 0 0 0 0 0 0\n\
-    \x20 eth0:1000 20 3 0 0 0 0 0 4000 50 6 0 0 0 0 0\n\
-    \x20eth01: 777  7 7 0 0 0 0 0  777  7 7 0 0 0 0 0\n";
+    \x20eth01: 777  7 7 0 0 0 0 0  777  7 7 0 0 0 0 0\n\
+    \x20 eth0:1000 20 3 0 0 0 0 0 4000 50 6 0 0 0 0 0\n";
 
 /// A fresh tree that stands for /proc and /sys at once.
 fn tree(name: &str) -> PathBuf {
