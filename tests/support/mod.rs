@@ -1,6 +1,7 @@
 //! What the tests that drive the real binary share: a real broker, a real subscriber, the agent as a process.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test binary compiles this module and uses a part of it"
 )]
 
