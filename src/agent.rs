@@ -6,7 +6,7 @@ mod settings;
 mod state_dir;
 mod status;
 
-pub use plan::{Plan, load};
+pub use plan::{Draft, Plan, draft};
 pub use run::{RunFailure, run};
 pub use settings::{Defaults, Settings};
 pub use state_dir::{StateError, check_format};

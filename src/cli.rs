@@ -44,7 +44,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl ToString) -> Failure {
+    fn new(exit: Exit, message: impl std::fmt::Display) -> Failure {
         Failure {
             exit,
             message: message.to_string(),
@@ -102,11 +102,6 @@ fn print(text: &str) -> Result<Exit, Failure> {
         )),
         _ => Ok(Exit::Ok),
     }
-}
-
-/// Reads and checks a configuration file.
-fn load(config: &std::path::Path, defaults: &Defaults) -> Result<crate::agent::Plan, Failure> {
-    crate::agent::load(config, defaults).map_err(|problems| Failure::new(Exit::Config, problems))
 }
 
 /// A runtime for one command. One thread suffices: disks have threads of their own, and devices processes.

@@ -13,13 +13,12 @@ use toml::de::DeTable;
 /// Largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Parses `text`, the content of `file`, and hands its root table to `read`, which takes what it knows and reports
-/// what is wrong. Gives back what `read` made of it, or every problem found.
-pub fn parse<T>(
-    file: &Path,
+/// Parses `text` and hands its root table to `read`, which takes what it knows and reports what is wrong. Gives back
+/// what `read` made of it, `None` where the text is not TOML, and every problem found, in the order of their lines.
+pub fn parse_all<T>(
     text: &str,
     read: impl FnOnce(&mut Section<'_>, &Report) -> T,
-) -> Result<T, Problems> {
+) -> (Option<T>, Vec<Problem>) {
     let report = Report::default();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -39,7 +38,16 @@ pub fn parse<T>(
         let mut root = Section::root(table.get_ref(), &shared, &report);
         read(&mut root, &report)
     });
-    match (value, report.take()) {
+    (value, report.take())
+}
+
+/// The same for a text that must be without problems, named `file` in them.
+pub fn parse<T>(
+    file: &Path,
+    text: &str,
+    read: impl FnOnce(&mut Section<'_>, &Report) -> T,
+) -> Result<T, Problems> {
+    match parse_all(text, read) {
         (Some(value), list) if list.is_empty() => Ok(value),
         (_, list) => Err(Problems {
             file: file.to_owned(),

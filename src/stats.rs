@@ -94,9 +94,9 @@ pub struct SinkStats {
     pub messages: Count,
     /// Connections made.
     pub connects: Count,
-    /// Bytes that the sink wrote to storage, frames and headers.
+    /// Bytes that the sink wrote to storage in this start: messages, headers, cursors.
     pub stored_bytes: Count,
-    /// Bytes of payload in them.
+    /// Bytes of the messages among them.
     pub payload_bytes: Count,
 }
 

@@ -265,7 +265,7 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         "unused output",
         "inputs = [\"warm\"]",
         "inputs = [\"sim\"]",
-        &["transforms.warm", "nobody"],
+        &["transforms.warm", "no node uses"],
     ),
     (
         "unknown transform",

@@ -84,10 +84,10 @@ fn build() -> Result<(), Box<dyn Error>> {
         fs::copy(&object, &fresh)?;
         fs::rename(&fresh, beside.join(format!("{}.so", driver.name)))?;
     }
-    run(compiler()
-        .arg("tests/convert.c")
-        .arg("-o")
-        .arg(out.join("convert")))?;
+    for tool in ["convert", "i2c_bus"] {
+        let source = format!("tests/{tool}.c");
+        run(compiler().arg(source).arg("-o").arg(out.join(tool)))?;
+    }
     run(compiler()
         .args(["-O1", "tests/drive.c", "-ldl", "-o"])
         .arg(out.join("drive")))

@@ -1,7 +1,7 @@
 //! From a configuration file to a plan: everything that is to run, checked as far as can be without running it.
 
 use super::settings::{Defaults, Settings};
-use crate::config::{self, Problem, Problems, Report, Section, nearest};
+use crate::config::{self, Problem, Report, Section, nearest};
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
 use crate::sinks::{self, Sink};
 use crate::sources;
@@ -26,26 +26,47 @@ pub struct Plan {
     pub transforms: BTreeMap<String, Transform>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Sink>,
-    /// Line of each source's table, for problems that only its driver can see.
-    pub source_lines: BTreeMap<String, usize>,
 }
 
-/// Reads a file and checks it whole.
-pub fn load(file: &Path, defaults: &Defaults) -> Result<Plan, Problems> {
-    let text = read(file).map_err(|error| Problems {
-        file: file.to_owned(),
-        list: vec![Problem {
-            line: 0,
-            key: String::new(),
-            what: format!("cannot be read: {error}"),
-            remedy: "give the path of a readable UTF-8 configuration file below 1 MiB".to_owned(),
-        }],
-    })?;
-    let plan = config::parse(file, &text, |root, report| {
-        configure(root, report, defaults)
-    })?;
-    // Every `None` below was reported, so that `parse` has failed already.
-    Ok(plan.expect("a plan without problems is whole"))
+/// A configuration file as far as it could be read.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// The plan; worth nothing where there are problems.
+    pub plan: Option<Plan>,
+    /// The sources that are sound in themselves, each with the line of its table: what only their drivers can judge is
+    /// judged whatever else is wrong.
+    pub sources: Vec<(usize, sources::driver::Settings)>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a file and checks it as far as can be without loading a driver.
+pub fn draft(file: &Path, defaults: &Defaults) -> Draft {
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let problem = Problem {
+                line: 0,
+                key: String::new(),
+                what: format!("cannot be read: {error}"),
+                remedy: "give the path of a readable UTF-8 configuration file below 1 MiB"
+                    .to_owned(),
+            };
+            return Draft {
+                problems: vec![problem],
+                ..Draft::default()
+            };
+        }
+    };
+    let mut sources = Vec::new();
+    let (plan, problems) = config::parse_all(&text, |root, report| {
+        configure(root, report, defaults, &mut sources)
+    });
+    Draft {
+        plan: plan.flatten(),
+        sources,
+        problems,
+    }
 }
 
 fn read(file: &Path) -> io::Result<String> {
@@ -61,7 +82,12 @@ fn read(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Option<Plan> {
+fn configure(
+    root: &mut Section<'_>,
+    report: &Report,
+    defaults: &Defaults,
+    sources: &mut Vec<(usize, sources::driver::Settings)>,
+) -> Option<Plan> {
     let settings = Settings::configure(root, defaults);
     let queue_batches = root
         .section("pipeline")
@@ -73,13 +99,11 @@ fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Op
             )
         });
     let mut nodes = Vec::new();
-    let mut sources = Vec::new();
-    let mut source_lines = BTreeMap::new();
     for (name, section) in root.sections("sources") {
-        source_lines.insert(name.clone(), section.line(""));
+        let line = section.line("");
         let (node, made) = source(&name, section, &settings, defaults);
         nodes.push(node);
-        sources.extend(made);
+        sources.extend(made.map(|made| (line, made)));
     }
     let mut made_transforms = BTreeMap::new();
     for (name, section) in root.sections("transforms") {
@@ -112,10 +136,9 @@ fn configure(root: &mut Section<'_>, report: &Report, defaults: &Defaults) -> Op
         settings,
         graph,
         queue_batches: usize::try_from(queue_batches).unwrap_or(1),
-        sources,
+        sources: sources.iter().map(|(_, source)| source.clone()).collect(),
         transforms: made_transforms,
         sinks: made_sinks,
-        source_lines,
     })
 }
 
@@ -151,3 +174,6 @@ fn source(
     drop(section.entries());
     (node, None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,8 @@ impl RunFailure {
     pub fn exit(&self) -> Exit {
         match self {
             RunFailure::State(_) | RunFailure::Sink(_) | RunFailure::Status { .. } => Exit::State,
-            RunFailure::Start(_) => Exit::Internal,
             RunFailure::Node(RunError::DrainBound { .. }) => Exit::Drain,
-            RunFailure::Node(_) => Exit::Internal,
+            RunFailure::Start(_) | RunFailure::Node(_) => Exit::Internal,
         }
     }
 }

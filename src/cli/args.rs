@@ -390,16 +390,18 @@ impl Words {
             ));
         }
         if let Some(word) = self.positional.first() {
-            return Err(format!("{word:?} is one word too many.\n\n{}", self.help));
+            let word = word.display();
+            return Err(format!("{word} is one word too many.\n\n{}", self.help));
         }
         Ok(())
     }
 }
 
 fn text(name: &str, value: OsString) -> Result<String, String> {
-    value
-        .into_string()
-        .map_err(|value| format!("{name} {value:?} is not UTF-8.\n  Remedy: write it in UTF-8."))
+    value.into_string().map_err(|value| {
+        let value = value.display();
+        format!("{name} {value} is not UTF-8.\n  Remedy: write it in UTF-8.")
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `dunlin check`: everything that can be known to be wrong before the agent starts.
 
-use super::{Failure, load, runtime};
-use crate::agent::{self, Defaults, Plan};
+use super::{Failure, runtime};
+use crate::agent::{self, Defaults, Draft, Plan};
 use crate::config::{Problem, Problems};
 use crate::exit::Exit;
 use dunlin_driver::{Cause, Host, HostError};
@@ -18,14 +18,14 @@ pub(super) enum Strictness {
 }
 
 /// Checks a file and says that it is good, or all that is wrong with it.
-pub(super) fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, Failure> {
-    let plan = load(config, defaults)?;
+pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, Failure> {
+    let plan = sound(config, defaults, drivers.then_some(Strictness::All))?;
     check_state(&plan)?;
-    let mut checked = "drivers not loaded".to_owned();
-    if drivers {
-        check_drivers(config, &plan, Strictness::All)?;
-        checked = "drivers loaded and their options checked".to_owned();
-    }
+    let checked = if drivers {
+        "drivers loaded and their options checked"
+    } else {
+        "drivers not loaded"
+    };
     super::print(&format!(
         "{} is good: {} sources, {} transforms, {} sinks ({checked})",
         config.display(),
@@ -35,45 +35,52 @@ pub(super) fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result
     ))
 }
 
+/// The plan that a file describes, or everything that is wrong with the file. Where `drivers` says how strictly, each
+/// driver is loaded into its sandbox and its options are held against the configuration; no device is opened.
+pub fn sound(
+    config: &Path,
+    defaults: &Defaults,
+    drivers: Option<Strictness>,
+) -> Result<Plan, Failure> {
+    let Draft {
+        plan,
+        sources,
+        problems: mut list,
+    } = agent::draft(config, defaults);
+    if let Some(strictness) = drivers {
+        runtime()?.block_on(async {
+            for (line, source) in &sources {
+                list.extend(check_driver(*line, source, strictness).await);
+            }
+        });
+    }
+    list.sort_by_key(|problem| problem.line);
+    match plan {
+        Some(plan) if list.is_empty() => Ok(plan),
+        _ => Err(Failure::new(
+            Exit::Config,
+            Problems {
+                file: config.to_owned(),
+                list,
+            },
+        )),
+    }
+}
+
 /// Refuses a state directory that a later dunlin wrote.
-pub(super) fn check_state(plan: &Plan) -> Result<(), Failure> {
+pub fn check_state(plan: &Plan) -> Result<(), Failure> {
     agent::check_format(&plan.settings.state_dir).map_err(|error| Failure::new(Exit::State, error))
 }
 
-/// Loads each driver into its sandbox and holds its options against the configuration. Opens no device.
-pub(super) fn check_drivers(
-    config: &Path,
-    plan: &Plan,
-    strictness: Strictness,
-) -> Result<(), Failure> {
-    let list = runtime()?.block_on(async {
-        let mut list = Vec::new();
-        for source in &plan.sources {
-            list.extend(check_driver(plan, source, strictness).await);
-        }
-        list
-    });
-    if list.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::Config,
-        Problems {
-            file: config.to_owned(),
-            list,
-        },
-    ))
-}
-
 async fn check_driver(
-    plan: &Plan,
+    line: usize,
     source: &crate::sources::driver::Settings,
     strictness: Strictness,
 ) -> Vec<Problem> {
     let spec = &source.spec;
     let name = &spec.name;
     let problem = |key: &str, what: String, remedy: &str| Problem {
-        line: plan.source_lines.get(name).copied().unwrap_or(0),
+        line,
         key: format!("sources.{name}.{key}"),
         what,
         remedy: remedy.to_owned(),

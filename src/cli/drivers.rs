@@ -9,7 +9,7 @@ use dunlin_driver::{
     Channel, Description, Event, Host, HostError, Kind, OptionSpec, Quality, Sample, Spec,
     Supervisor, Value,
 };
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 /// Runs one request.
@@ -56,7 +56,7 @@ fn failed(spec: &Spec, error: &HostError) -> Failure {
     Failure::new(Exit::Unavailable, message)
 }
 
-fn list(dir: &PathBuf, defaults: &Defaults) -> Result<Exit, Failure> {
+fn list(dir: &Path, defaults: &Defaults) -> Result<Exit, Failure> {
     let names = dunlin_driver::available(dir);
     if names.is_empty() {
         let message = format!(
@@ -273,16 +273,15 @@ async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Ex
                 ))
             })),
             Event::Frames(frames) => lines.extend(frames.iter().map(|(span, bytes)| {
-                let shown: String = bytes
+                let shown = bytes
                     .iter()
                     .take(32)
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
+                    .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
                 let seconds = Duration::from_nanos(span.monotonic_ns).as_secs_f64();
                 format!("{seconds:.6}  frame of {} bytes  {shown}", bytes.len())
             })),
             Event::DeviceError { errno, text } => {
-                lines.push(format!("device error {errno}: {text}"))
+                lines.push(format!("device error {errno}: {text}"));
             }
             Event::Down {
                 cause,
@@ -300,9 +299,9 @@ async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Ex
             )),
         }
         if terminal {
-            lines
-                .iter_mut()
-                .for_each(|line| line.truncate(line.floor_char_boundary(200)));
+            for line in &mut lines {
+                line.truncate(line.floor_char_boundary(200));
+            }
         }
         print(&lines.join("\n"))?;
     }

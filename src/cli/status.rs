@@ -1,7 +1,8 @@
 //! `dunlin status`: the status file, for people.
 
+use super::check::sound;
 use super::table::Table;
-use super::{Failure, load, print};
+use super::{Failure, print};
 use crate::agent::Defaults;
 use crate::exit::Exit;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 /// Prints what a running agent is doing.
 pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
-    let file = load(config, defaults)?.settings.status_file();
+    let file = sound(config, defaults, None)?.settings.status_file();
     let text = std::fs::read_to_string(&file).map_err(|error| {
         let message = format!(
             "cannot read {}: {error}.\n  Remedy: start the agent with this configuration, or correct agent.runtime_dir.",

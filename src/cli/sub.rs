@@ -1,8 +1,9 @@
 //! `dunlin sub`: follows what is being sent, from the broker's side.
 
 use super::args::Sub;
+use super::check::sound;
 use super::table::Table;
-use super::{Failure, load, print, runtime};
+use super::{Failure, print, runtime};
 use crate::agent::Defaults;
 use crate::exit::Exit;
 use crate::payload::{self, ItemBody, Message};
@@ -19,7 +20,7 @@ const ROWS_MAX: usize = 200;
 
 /// Follows until Ctrl-C or the bound.
 pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, Failure> {
-    let plan = load(&request.config, defaults)?;
+    let plan = sound(&request.config, defaults, None)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let uplinks: Vec<_> = plan
         .sinks
@@ -160,7 +161,7 @@ impl View {
                     self.count(decoded);
                 }
                 Err(error) => {
-                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}")
+                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}");
                 }
             },
             _ => {}

@@ -78,7 +78,7 @@ macro_rules! sinks {
         #[expect(missing_docs, reason = "each variant is documented at its type")]
         #[expect(private_interfaces, reason = "made by `configure` only")]
         pub enum Sink {
-            $($variant($path),)*
+            $($variant(Box<$path>),)*
         }
 
         /// The types that a configuration may name.
@@ -86,7 +86,7 @@ macro_rules! sinks {
 
         fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<Option<Sink>> {
             match kind {
-                $($kind => Some(<$path>::configure(name, section).map(Sink::$variant)),)*
+                $($kind => Some(<$path>::configure(name, section).map(|sink| Sink::$variant(Box::new(sink)))),)*
                 _ => None,
             }
         }
@@ -161,3 +161,6 @@ pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Sink>) {
     drop(section.entries());
     (node, None)
 }
+
+#[cfg(test)]
+mod testing;

@@ -132,6 +132,6 @@ fn retain(batch: &mut Batch, mut keep: impl FnMut(&crate::record::Record) -> boo
 }
 
 #[cfg(test)]
-mod docs;
-#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod unknown;

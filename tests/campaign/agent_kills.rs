@@ -50,7 +50,7 @@ endpoint = "{endpoint}"
         "{idle} of {kills} kills came before anything was acknowledged"
     );
     agent.start();
-    wait_for("what was stored is sent", Duration::from_secs(120), || {
+    wait_for("what was stored is sent", Duration::from_mins(2), || {
         agent.count("/uplinked") > 0 && agent.log().contains("durable through")
     });
     agent.stop();
@@ -59,7 +59,7 @@ endpoint = "{endpoint}"
     let mut missing = 0;
     wait_for(
         "every acknowledged record arrives",
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         || {
             let received = witness.received();
             missing = 0;

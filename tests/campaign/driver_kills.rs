@@ -32,18 +32,20 @@ const WAYS: [(&str, Way, &str); 5] = [
 fn config(endpoint: &str, hostile: &str) -> String {
     let mut text = String::new();
     let mut inputs = vec!["\"steady\"".to_owned()];
-    let common = "slack_ms = 100\ndeadline_ms = 300\nread_timeout_ms = 50\n\
-                  restart = { base_ms = 5, stable_ms = 200 }\n";
-    for (way, how, _) in &WAYS {
+    // A driver that spins burns a core until its deadline; a short one leaves the machine to the other sources.
+    let common =
+        "slack_ms = 100\nread_timeout_ms = 50\nrestart = { base_ms = 5, stable_ms = 200 }\n";
+    for (way, how, cause) in &WAYS {
         for index in 0..SOURCES {
             let name = format!("{way}{index}");
             let driver = match how {
                 Way::Signal(_) => "driver = \"sim\"\n\
-                     options = { rate_hz = 100, waves = [{ name = \"n\", shape = \"counter\" }] }"
+                     options = { rate_hz = 200, batch_ms = 1, waves = [{ name = \"n\", shape = \"counter\" }] }"
                     .to_owned(),
                 Way::Itself => format!(
-                    "driver = \"{hostile}\"\ninterval_ms = 10\nlimits = {{ memory_mb = 64 }}\n\
+                    "driver = \"{hostile}\"\ninterval_ms = 10\ndeadline_ms = {}\nlimits = {{ memory_mb = 64 }}\n\
                      options = {{ mode = \"{way}\", arg = \"{}\" }}",
+                    if *cause == "hang" { 60 } else { 1000 },
                     LIFE_MS / 10
                 ),
             };

@@ -1,4 +1,4 @@
-//! A real mosquitto on loopback, and mosquitto_sub as the independent witness of what arrived.
+//! A real mosquitto on loopback, and `mosquitto_sub` as the independent witness of what arrived.
 
 use super::{Received, wait_for};
 use std::fs::{self, File};
@@ -122,7 +122,7 @@ impl Drop for Broker {
     }
 }
 
-/// A running mosquitto_sub.
+/// A running `mosquitto_sub`.
 pub struct Subscriber {
     file: PathBuf,
     child: Child,

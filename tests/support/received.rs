@@ -18,7 +18,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Takes the lines of mosquitto_sub, a payload each. Panics where a duplicate differs from the first.
+    /// Takes the lines of `mosquitto_sub`, a payload each. Panics where a duplicate differs from the first.
     pub fn parse(text: &str) -> Received {
         let mut received = Received::default();
         for line in text.lines() {

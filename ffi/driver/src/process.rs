@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::library::Description;
@@ -37,8 +36,9 @@ pub struct Host {
     child: Child,
     pid: u32,
     link: Link,
-    output: JoinHandle<()>,
-    message: Vec<u8>,
+    /// The request that is sent, and the reply that is received: two, so that neither is filled with zeroes anew.
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
     sequence: u32,
     pending: Option<Pending>,
     ending: Option<Ending>,
@@ -105,15 +105,16 @@ impl Host {
         drop(command);
         let from = pipe::Receiver::from_owned_fd(from.into()).map_err(|e| of_system("pipe", &e))?;
         let pid = child.id().unwrap_or(0);
-        let output = tokio::spawn(crate::output::forward(spec.name.clone(), from));
+        // Ends with the pipe, so with the host.
+        tokio::spawn(crate::output::forward(spec.name.clone(), from));
         let mut host = Host {
             cpu: CpuWatch::new(pid, &spec.limits),
             spec,
             child,
             pid,
             link,
-            output,
-            message: Vec::new(),
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
             sequence: 0,
             pending: None,
             ending: None,
@@ -303,10 +304,9 @@ impl Host {
     ) -> Result<(), HostError> {
         debug_assert!(self.pending.is_none(), "one request at a time");
         self.sequence = self.sequence.wrapping_add(1);
-        self.message.clear();
-        encode_request(&mut self.message, self.sequence, request);
-        if self.message.len() > MESSAGE_MAX_BYTES {
-            let detail = format!("{call}: {} bytes of configuration", self.message.len());
+        encode_request(&mut self.outgoing, self.sequence, request);
+        if self.outgoing.len() > MESSAGE_MAX_BYTES {
+            let detail = format!("{call}: {} bytes of configuration", self.outgoing.len());
             return Err(HostError::ended(Cause::Start, detail));
         }
         self.pending = Some(Pending {
@@ -316,7 +316,7 @@ impl Host {
             deadline: Instant::now() + Duration::from_millis(u64::from(deadline_ms)),
         });
         // A send that fails means that the host is gone or stuck; `settle` finds out which, by end of file or deadline.
-        if let Err(error) = self.link.send(&self.message) {
+        if let Err(error) = self.link.send(&self.outgoing) {
             tracing::debug!(target: "driver", driver = self.spec.name, %error, call, "sending");
         }
         Ok(())
@@ -393,7 +393,7 @@ impl Host {
             let wake = cpu_due.map_or(deadline, |due| due.min(deadline));
             let received = tokio::select! {
                 biased;
-                received = self.link.receive(&mut self.message) => received,
+                received = self.link.receive(&mut self.incoming) => received,
                 () = sleep_until(wake) => {
                     if let Some(detail) = self.cpu.as_mut().and_then(CpuWatch::check) {
                         return Some(Err(self.condemn(Cause::Limit { what: "cpu" }, &detail).await));
@@ -414,7 +414,7 @@ impl Host {
                         cap: pending.map_or(0, |pending| pending.cap),
                         now_ns: crate::monotonic_ns(),
                     };
-                    match decode_reply(&self.message[..length], context, &mut self.batch) {
+                    match decode_reply(&self.incoming[..length], context, &mut self.batch) {
                         Ok(reply) => return Some(Ok(reply)),
                         Err(malformed) => malformed.to_string(),
                     }
@@ -500,19 +500,6 @@ impl Host {
                     ending.cause = Some((Cause::Contract, closed));
                 }
             }
-        }
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // The process is killed by the child's own drop; its last lines are in the pipe and end with it, so the task
-        // that reads them ends by itself.
-        if self.ending.is_none() && self.pending.is_some() {
-            let _ = self.child.start_kill();
-        }
-        if self.output.is_finished() {
-            tracing::trace!(target: "driver", driver = self.spec.name, "output ended");
         }
     }
 }

@@ -14,6 +14,13 @@ pub struct Grants {
     pub network: Vec<String>,
 }
 
+impl Grants {
+    /// Whether every network grant can be read; says which one cannot. Paths are not looked at: a device may come later.
+    pub fn check(&self) -> Result<(), String> {
+        crate::sandbox::Addresses::parse(&self.network).map(|_| ())
+    }
+}
+
 /// What a driver may use up. `None` = no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

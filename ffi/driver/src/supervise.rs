@@ -436,14 +436,19 @@ impl Supervisor {
         outage.failures = outage.failures.saturating_add(1);
     }
 
-    /// The host is of no use any more: it is dropped, which kills it, and started again later.
+    /// The host is of no use any more: it is closed or killed, and started again later.
     fn fail(&mut self, error: &HostError) {
         let (cause, detail) = (error.cause(), error.detail());
         self.begin_outage(cause, &detail);
         let retry_in = self.retry.failed();
-        self.state = State::Waiting {
+        let waiting = State::Waiting {
             until: Instant::now() + retry_in,
         };
+        let before = std::mem::replace(&mut self.state, waiting);
+        if let (State::Running { host, .. }, HostError::Failed(_)) = (before, error) {
+            // The device is gone but its host lives: it may leave the device in good order, within its deadline.
+            tokio::spawn(host.close());
+        }
         self.steps.push_back(Step::Down {
             cause,
             detail,

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <sensors/error.h>
 #include <sensors/sensors.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -107,9 +109,18 @@ static const char *after_label(const char *text, const char *label) {
   return NULL;
 }
 
+/* statvfs of a mount point without its disk tells of the file system below, which must not pass for the disk. Where the
+ * kernel cannot tell (before 5.8), the path is believed. */
+static bool is_mounted(const char *path) {
+  struct statx s;
+  return statx(AT_FDCWD, path, 0, 0, &s) == 0 && ((s.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0 ||
+                                                  (s.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 ||
+                                                  strcmp(path, "/") == 0); /* of a chroot */
+}
+
 static bool disk_value(const probe *p, double *out) {
   struct statvfs s;
-  if (statvfs(p->target, &s) != 0 || s.f_blocks == 0) {
+  if (!is_mounted(p->target) || statvfs(p->target, &s) != 0 || s.f_blocks == 0) {
     return false;
   }
   double unit = (double)s.f_frsize;
@@ -320,11 +331,18 @@ static int32_t host_open(const dunlin_option *options, uint32_t count, dunlin_te
   }
   find_fixed(d);
   find_zones(d);
-  /* libsensors knows one place, /sys; it fails where the sandbox hides that, which means no sensors. */
-  if (hwmon && (sensors_users > 0 || sensors_init(NULL) == 0)) {
+  /* libsensors knows one place, /sys; it fails where the sandbox hides that or its configuration, which means no
+   * sensors to who did not ask for them. */
+  int error = hwmon && sensors_users == 0 ? sensors_init(NULL) : 0;
+  if (hwmon && error == 0) {
     sensors_users++;
     d->sensors = true;
     find_sensors(d);
+  } else if (hwmon && option_find(&set, "hwmon") != NULL) {
+    explain_set(why, "hwmon: libsensors: %s; grant read access to /sys, /etc/sensors3.conf and /etc/sensors.d",
+                sensors_strerror(error));
+    (void)host_close(d);
+    return -EACCES;
   }
   if (d->count == 0) {
     explain_set(why, "proc: nothing is readable below %.60s and %.60s; grant read access to them", d->proc, d->sys);

@@ -63,7 +63,16 @@ static int32_t transfer(dunlin_device *d, uint8_t *out, uint16_t out_length, uin
   struct i2c_msg messages[2] = {{.addr = d->address, .len = out_length, .buf = out},
                                 {.addr = d->address, .flags = I2C_M_RD, .len = in_length, .buf = in}};
   struct i2c_rdwr_ioctl_data all = {messages, in_length > 0 ? 2 : 1};
-  return ioctl(d->fd, I2C_RDWR, &all) < 0 ? fail(d, in_length > 0 ? "read" : "write", errno) : 0;
+  int done = ioctl(d->fd, I2C_RDWR, &all);
+  if (done < 0) {
+    return fail(d, in_length > 0 ? "read" : "write", errno);
+  }
+  if ((uint32_t)done < all.nmsgs) { /* an adapter may stop early and say so only by the count: `in` is not filled */
+    (void)snprintf(d->failure, sizeof d->failure, "%s address 0x%02x: %d of %u messages were carried out", d->bus,
+                   d->address, done, all.nmsgs);
+    return -EIO;
+  }
+  return 0;
 }
 
 static int32_t set_resolution(dunlin_device *d, unsigned bits) {
@@ -117,6 +126,11 @@ static int32_t parse_point(point *p, uint32_t index, const char *value, dunlin_t
   }
   p->reg = (uint8_t)reg;
   p->size = 1u << (type / 2);
+  if ((mask & ((INT64_C(1) << (8 * p->size)) - 1)) >> shift == 0) {
+    explain_set(why, "%smask: leaves no bit of %s after shift, so the value would always be 0", t.where,
+                type_names[type]);
+    return -EINVAL;
+  }
   p->is_signed = type % 2 == 1;
   p->little = order == 1;
   p->mask = (uint32_t)mask;

@@ -71,11 +71,14 @@ static int64_t train_offset_ns(const train *t, int64_t index) {
   return (int64_t)((double)index * ((double)NS_PER_S / t->rate_hz));
 }
 
-/* How many events are due at now: the first index that is not. */
+/* How many events are due at now: the first index that is not. The product is rounded, the offsets decide. */
 static int64_t train_due(const train *t, int64_t start_ns, int64_t now_ns) {
   int64_t due = (int64_t)((double)(now_ns - start_ns) * t->rate_hz / (double)NS_PER_S) + 1;
   while (due > 0 && train_offset_ns(t, due - 1) > now_ns - start_ns) {
     due--;
+  }
+  while (due < t->end && train_offset_ns(t, due) <= now_ns - start_ns) {
+    due++;
   }
   return due < t->end ? due : t->end;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
- * Every 16-bit register value at 9, 11 and 12 bits, against arithmetic on the bits' weights. Exits 0 if all agree. */
+ * Every 16-bit register value at 9 to 12 bits, against arithmetic on the bits' weights. Exits 0 if all agree. */
 #include "i2c_convert.h"
 
 #include <stdio.h>
 
 int main(void) {
-  static const unsigned resolutions[] = {9, 11, 12};
-  for (unsigned r = 0; r < 3; r++) {
+  static const unsigned resolutions[] = {9, 10, 11, 12};
+  for (unsigned r = 0; r < 4; r++) {
     for (uint32_t raw = 0; raw <= 0xFFFF; raw++) {
       double want = (raw & 0x8000) != 0 ? -128.0 : 0.0;
       double weight = 64.0;

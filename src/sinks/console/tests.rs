@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Report;
 use crate::pipeline::{Ack, Bodies, Graph, Ledger, Node, Place, Role, Sink, start};
 use crate::record::{Channel, Class, Kind, Quality, Value};
+use crate::sinks::testing::NoTransform;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -53,7 +54,7 @@ async fn shown(reader: Reader, count: u64) -> (u64, String) {
     ];
     let graph = Graph::check(nodes, &Report::default()).unwrap();
     let sinks = BTreeMap::from([("k".to_owned(), Shown(reader.clone()))]);
-    let transforms = BTreeMap::<String, crate::transforms::Transform>::new();
+    let transforms = BTreeMap::<String, NoTransform>::new();
     let mut running = start(&graph, transforms, sinks, 4);
     let outlet = running.outlet("s").unwrap();
     let ledger: Arc<Ledger> = Arc::default();

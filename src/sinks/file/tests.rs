@@ -1,7 +1,7 @@
 use super::*;
 use crate::pipeline::{Batch, Graph, Ledger, Outlet, Running, start};
 use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
-use crate::transforms::Transform;
+use crate::sinks::testing::NoTransform;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -55,7 +55,7 @@ impl Rig {
         };
         sink.open(&context).unwrap();
         let sinks = BTreeMap::from([("k".to_owned(), sink)]);
-        let mut running = start(&graph, BTreeMap::<String, Transform>::new(), sinks, 4);
+        let mut running = start(&graph, BTreeMap::<String, NoTransform>::new(), sinks, 4);
         let outlet = running.outlet("s").unwrap();
         (running, outlet)
     }

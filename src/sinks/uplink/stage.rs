@@ -192,6 +192,10 @@ impl Stage {
             self.append(class, part).await?;
         }
         self.stats.durable.add(records);
+        let written = self.store.stats().bytes_written;
+        self.stats
+            .stored_bytes
+            .add(written.saturating_sub(self.stats.stored_bytes.get()));
         for (stream, seq) in through {
             // The audit trail of promise 1: a test that kills the agent holds this line against what the broker got.
             tracing::debug!(%stream, boot = %self.form.boot, seq, "durable through");

@@ -28,7 +28,7 @@ pub(crate) enum Addresses {
 }
 
 impl Addresses {
-    fn parse(grants: &[String]) -> Result<Addresses, String> {
+    pub(crate) fn parse(grants: &[String]) -> Result<Addresses, String> {
         let mut ports = Vec::new();
         for grant in grants {
             let wrong = || format!("network grant {grant:?} is not ip:port, [ip6]:port or ip:*");

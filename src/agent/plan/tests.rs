@@ -1,0 +1,87 @@
+//! The samples in the documentation are sound configurations.
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+fn defaults() -> Defaults {
+    // Drivers lie beside the program; tests use those of the build.
+    let dir = PathBuf::from(dunlin_drivers::DIR);
+    let beside = tempfile::tempdir().unwrap().keep();
+    std::os::unix::fs::symlink(&dir, beside.join("drivers")).unwrap();
+    Defaults {
+        runtime_dir: None,
+        program: beside.join("dunlin"),
+    }
+}
+
+/// The TOML blocks of a page of the documentation.
+fn samples(page: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(path).unwrap();
+    text.split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+fn assert_sound(page: &str, config: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dunlin.toml");
+    // Certificates of a sample do not exist here, and are checked elsewhere; everything else is real.
+    let config: String = config
+        .lines()
+        .filter(|line| !line.contains("_file = "))
+        .fold(String::new(), |text, line| {
+            text + &line.replace("mqtts://broker.example:8883", "mqtt://127.0.0.1:1883") + "\n"
+        });
+    fs::write(&file, &config).unwrap();
+    let draft = draft(&file, &defaults());
+    assert!(
+        draft.problems.is_empty(),
+        "{page}: {:#?}\n{config}",
+        draft.problems
+    );
+    assert!(draft.plan.is_some());
+}
+
+#[test]
+fn the_pipeline_page_is_one_configuration_with_every_type() {
+    let page = "docs/pipeline.md";
+    let text = "[sources.boiler]\ntype = \"driver\"\ndriver = \"sim\"\n".to_owned()
+        + &samples(page).concat();
+    for kind in transforms::TYPES.iter().chain(sinks::TYPES) {
+        assert!(
+            text.contains(&format!("type = \"{kind}\"")),
+            "no sample of {kind}"
+        );
+    }
+    assert_sound(page, &text);
+}
+
+#[test]
+fn the_samples_of_other_pages_are_sound() {
+    for page in ["README.md", "docs/configuration.md"] {
+        let samples = samples(page);
+        assert!(!samples.is_empty(), "{page} has a sample");
+        for sample in samples {
+            assert_sound(page, &sample);
+        }
+    }
+}
+
+#[test]
+fn the_samples_of_drivers_are_sound() {
+    const SINK: &str = "[sinks.out]\ntype = \"console\"\ninputs = ";
+    for driver in ["host", "i2c", "modbus", "sim"] {
+        let page = format!("docs/drivers/{driver}.md");
+        for sample in samples(&page) {
+            let names: Vec<&str> = sample
+                .lines()
+                .filter_map(|line| line.strip_prefix("[sources.")?.strip_suffix(']'))
+                .collect();
+            assert!(!names.is_empty(), "{page}: {sample}");
+            assert_sound(&page, &format!("{sample}\n{SINK}{names:?}\n"));
+        }
+    }
+}
