@@ -89,9 +89,9 @@ fn render(status: &Value) -> String {
     ]);
     for (name, sink) in status["sinks"].as_object().into_iter().flatten() {
         let degraded = if sink["degraded"] == true {
-            "degraded, "
+            format!("degraded, {}; ", text(&sink["fault"]))
         } else {
-            ""
+            String::new()
         };
         sinks.row([
             name.clone(),
