@@ -79,9 +79,11 @@ pub struct SourceStats {
 pub struct SinkStats {
     /// What it is doing: `starting`, `connected`, or why it is not.
     pub state: Note,
-    /// Whether it is held up by its storage; the state says why.
+    /// Whether it is held up by its storage.
     #[serde(serialize_with = "relaxed_bool")]
     pub degraded: AtomicBool,
+    /// What holds its storage up; empty while nothing does. Apart from the state, which speaks of the connection.
+    pub fault: Note,
     /// Fsynced, and so acknowledged to the pipeline.
     pub durable: Count,
     /// Confirmed by the broker's PUBACK.

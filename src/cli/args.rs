@@ -2,7 +2,7 @@
 
 use super::help;
 use lexopt::prelude::{Long, Short, Value};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// What the user asked for.
@@ -162,7 +162,18 @@ impl Words {
             flags: Vec::new(),
             help: help::TOP,
         };
-        while let Some(arg) = parser.next()? {
+        loop {
+            // `drivers write sim setpoint -40`: no flag begins with a digit, so that such a word is a value.
+            let negative = parser
+                .try_raw_args()
+                .and_then(|mut raw| raw.next_if(|word| is_negative(word)));
+            if let Some(word) = negative {
+                words.positional.push(word);
+                continue;
+            }
+            let Some(arg) = parser.next()? else {
+                break;
+            };
             let name = match arg {
                 Value(word) => {
                     words.positional.push(word);
@@ -263,7 +274,7 @@ impl Words {
         if self.flag("version") {
             return Ok(Command::Version);
         }
-        let help = self.flag("help");
+        let mut help = self.flag("help");
         if self.positional.is_empty() {
             return if help {
                 Ok(Command::Help(help::TOP))
@@ -271,7 +282,11 @@ impl Words {
                 Err(help::TOP.to_owned())
             };
         }
-        let word = self.word("the command")?;
+        let mut word = self.word("the command")?;
+        if word == "help" && !self.positional.is_empty() {
+            // `dunlin help run` is `dunlin run --help`.
+            (word, help) = (self.word("the command")?, true);
+        }
         let (text, known) = help::of(&word);
         self.help = text;
         if help || word == "help" {
@@ -397,6 +412,15 @@ impl Words {
     }
 }
 
+/// Whether a word is a number below zero.
+fn is_negative(word: &OsStr) -> bool {
+    let mut bytes = word.as_encoded_bytes().iter();
+    bytes.next() == Some(&b'-')
+        && bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
 fn text(name: &str, value: OsString) -> Result<String, String> {
     value.into_string().map_err(|value| {
         let value = value.display();
@@ -437,6 +461,17 @@ mod tests {
             ("waves".into(), "name=a,shape=sine".into())
         );
         assert_eq!(drivers.devices, [PathBuf::from("/dev/x")]);
+    }
+
+    #[test]
+    fn a_number_below_zero_is_a_value_and_no_flag() {
+        for value in ["-40", "-.5", "-1e3"] {
+            let line = format!("drivers write sim -o rate_hz=5 setpoint {value}");
+            let Command::Drivers(drivers) = parse_line(&line).unwrap().0 else {
+                panic!("not drivers")
+            };
+            assert_eq!(drivers.write, Some(("setpoint".into(), value.into())));
+        }
     }
 
     #[test]

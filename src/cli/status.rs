@@ -18,9 +18,6 @@ pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<E
         );
         Failure::new(Exit::Unavailable, message)
     })?;
-    if json {
-        return print(text.trim_end());
-    }
     let status: Value = serde_json::from_str(&text).map_err(|error| {
         let message = format!(
             "{} is not a status file: {error}.\n  Remedy: remove it.",
@@ -28,7 +25,31 @@ pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<E
         );
         Failure::new(Exit::Data, message)
     })?;
-    print(&render(&status))
+    if json {
+        print(text.trim_end())?;
+    } else {
+        print(&render(&status))?;
+    }
+    if runs(&status) {
+        return Ok(Exit::Ok);
+    }
+    let message = format!(
+        "the agent does not run: {} is what process {} wrote last.\n  Remedy: start the agent with this configuration.",
+        file.display(),
+        status["pid"]
+    );
+    Err(Failure::new(Exit::Unavailable, message))
+}
+
+/// Whether the process that wrote the file is still there. A pid alone may belong to another program by now; one that
+/// has our name as well is the agent.
+fn runs(status: &Value) -> bool {
+    let name = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    let Ok(own) = name("self") else {
+        // Without /proc nothing can be said.
+        return true;
+    };
+    name(&status["pid"].to_string()).is_ok_and(|its| its == own)
 }
 
 fn render(status: &Value) -> String {
@@ -68,9 +89,9 @@ fn render(status: &Value) -> String {
     ]);
     for (name, sink) in status["sinks"].as_object().into_iter().flatten() {
         let degraded = if sink["degraded"] == true {
-            "degraded, "
+            format!("degraded, {}; ", text(&sink["fault"]))
         } else {
-            ""
+            String::new()
         };
         sinks.row([
             name.clone(),

@@ -150,6 +150,18 @@ impl Settings {
         uplink.backoff.max = wait("backoff_max_ms", uplink.backoff.max);
         uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
         let buffer = Buffer::configure(section);
+        if uplink.backoff.max < uplink.backoff.base {
+            section.problem(
+                "backoff_max_ms",
+                format_args!(
+                    "is {}, below backoff_base_ms = {}",
+                    uplink.backoff.max.as_millis(),
+                    uplink.backoff.base.as_millis()
+                ),
+                "give both, the longest wait at least as long as the first",
+            );
+            return None;
+        }
         uplink.endpoints.push(endpoint?);
         if let Err(error) = uplink.check() {
             section.problem("", error, "change this sink accordingly");

@@ -133,10 +133,13 @@ impl Delivery {
     ) -> Result<Step, UplinkError> {
         let [bulk, normal, critical] = &mut self.chunks;
         let idle = self.outgoing.is_empty();
+        // Without a connection messages stay in the store, where the policy may still drop them: what is handed over
+        // is sent some day, and a record must not be both reported as dropped and sent.
+        let sending = !idle && self.connected;
         tokio::select! {
             biased;
             event = self.parts.events.recv() => Ok(Step::Event(event)),
-            permit = self.parts.uplink.reserve(), if !idle => permit.map(|_| Step::Room),
+            permit = self.parts.uplink.reserve(), if sending => permit.map(|_| Step::Room),
             Some(chunk) = critical.recv(), if idle => Ok(Step::Chunk(Class::Critical, chunk)),
             Some(chunk) = normal.recv(), if idle => Ok(Step::Chunk(Class::Normal, chunk)),
             Some(chunk) = bulk.recv(), if idle => Ok(Step::Chunk(Class::Bulk, chunk)),
@@ -148,6 +151,12 @@ impl Delivery {
     /// Hands over messages while there is room.
     async fn fill(&mut self) -> Result<(), UplinkError> {
         let class = self.outgoing_class;
+        // What was read ahead and has been dropped since is in a gap record already.
+        let kept = self.parts.store.pending(class).start;
+        while let Some(gone) = self.outgoing.pop_front_if(|frame| frame.position < kept) {
+            self.ledgers[class as usize].skipped_to(gone.position);
+        }
+        self.release(class);
         while !self.outgoing.is_empty() {
             let Some(permit) = self.parts.uplink.try_reserve()? else {
                 break;

@@ -1,4 +1,7 @@
 //! What the buffer lost, told to consumers: gap records on a stream of the sink's own.
+//!
+//! Messages that were on their way when the connection broke may be told missing and come all the same: whether the
+//! broker has them is not known, and a loss that is not told would be worse.
 
 use super::message::{self, Message};
 use super::stage::Form;

@@ -211,6 +211,7 @@ impl Stage {
             let refused = match self.store.append(class, frames).await {
                 Ok(_) => {
                     if self.stats.degraded.swap(false, Ordering::Relaxed) {
+                        self.stats.fault.set("");
                         tracing::info!("the buffer writes again");
                     }
                     return Ok(());
@@ -218,6 +219,8 @@ impl Stage {
                 Err(refused) if refused.is_retryable() => refused,
                 Err(refused) => return Err(refused.source),
             };
+            // Before the flag: whoever sees the flag finds the reason.
+            self.stats.fault.set(refused.source.to_string());
             if !self.stats.degraded.swap(true, Ordering::Relaxed) {
                 tracing::error!(
                     "the buffer cannot write, sources wait and nothing is acknowledged: {}",
