@@ -25,6 +25,7 @@ stages=(
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
+    "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
     "run       scripts/run.sh for 10 seconds loses nothing"
@@ -85,6 +86,7 @@ stage_test() { cargo nextest run --locked --workspace && ignored; }
 stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }
+stage_sanitize() { scripts/sanitize.sh; }
 stage_valgrind() { scripts/valgrind.sh; }
 stage_campaign() {
     # Optimised, as what runs on a gateway is: a time measured in a debug build says little.

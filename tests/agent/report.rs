@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 #[test]
-fn the_service_manager_hears_ready_watchdog_and_stopping() {
+fn systemd_hears_ready_watchdog_and_stopping() {
     let (dir, broker, _witness) = broker();
     let config = counter("sim", 100, 0) + &uplink(&["sim"], &broker.endpoint());
     let path = dir.path().join("notify");

@@ -32,9 +32,10 @@ fn assert_sound(page: &str, config: &str) {
     let config: String = config
         .lines()
         .filter(|line| !line.contains("_file = "))
-        .fold(String::new(), |text, line| {
-            text + &line.replace("mqtts://broker.example:8883", "mqtt://127.0.0.1:1883") + "\n"
-        });
+        .flat_map(|line| [line, "\n"])
+        .collect::<String>()
+        .replace("mqtts://broker.example:8883", "mqtt://127.0.0.1:1883")
+        .replace("/var/lib/dunlin", &dir.path().display().to_string());
     fs::write(&file, &config).unwrap();
     let draft = draft(&file, &defaults());
     assert!(
