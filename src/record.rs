@@ -108,6 +108,8 @@ pub enum Cause {
     BufferFull,
     /// Stored records were found damaged.
     Corruption,
+    /// The broker refuses the records for ever, and the quarantine is full.
+    Refused,
 }
 
 impl Cause {
@@ -123,6 +125,7 @@ impl Cause {
             Cause::Overrun => "overrun",
             Cause::BufferFull => "buffer-full",
             Cause::Corruption => "corruption",
+            Cause::Refused => "refused",
         }
     }
 }

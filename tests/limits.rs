@@ -8,6 +8,8 @@ mod buffer;
 mod disk;
 #[path = "limits/memory.rs"]
 mod memory;
+#[path = "limits/quarantine.rs"]
+mod quarantine;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::sinks::{Context, SinkError};
 use crate::sources::driver::DriverSource;
 use crate::stats::SinkStats;
 use sd_notify::NotifyState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,8 +27,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const STATUS_INTERVAL_EARLY: Duration = Duration::from_millis(100);
 /// How long the first moments are.
 const EARLY: Duration = Duration::from_secs(5);
+/// Part of the drain bound within which devices must be closed.
+const SOURCES_SHARE: f64 = 0.3;
 /// Part of the drain bound that a sink may spend on delivery; the rest is for the nodes before it.
-const DELIVERY_SHARE: f64 = 0.8;
+const DELIVERY_SHARE: f64 = 0.6;
 
 /// Why the agent could not run, or ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +105,12 @@ struct Opened {
 /// Runs a plan on the current thread until SIGTERM or SIGINT, then drains. `runtime` is not running yet.
 pub fn run(plan: Plan, runtime: &tokio::runtime::Runtime) -> Result<Exit, RunFailure> {
     let started_ns = clock::monotonic_ns();
+    // Before anything is opened: a SIGTERM that comes while a large buffer is recovered means an orderly end as well.
+    let entered = runtime.enter();
+    let stop = Stop::listen()?;
+    drop(entered);
     let opened = open(plan, started_ns)?;
-    runtime.block_on(serve(opened))
+    runtime.block_on(serve(opened, stop))
 }
 
 fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
@@ -151,34 +157,37 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
 
 /// Signals that mean stop.
 struct Stop {
-    term: Signal,
+    terminate: Signal,
     interrupt: Signal,
+    // A terminal that was closed is no reason to lose what was read.
+    hangup: Signal,
 }
 
 impl Stop {
     fn listen() -> Result<Stop, RunFailure> {
         let on = |kind| signal(kind).map_err(|error| RunFailure::Start(error.to_string()));
         Ok(Stop {
-            term: on(SignalKind::terminate())?,
+            terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
         })
     }
 
     async fn next(&mut self) {
         tokio::select! {
-            _ = self.term.recv() => {}
+            _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
 
-async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
+async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let Opened {
         plan,
         status,
         _state,
     } = opened;
-    let mut stop = Stop::listen()?;
     let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
@@ -189,7 +198,11 @@ async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
             .expect("every source of the plan is in its graph");
         let said = &status.sources[&name];
         let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
-        sources.spawn(source.run(outlet, stopped.clone()));
+        let stopped = stopped.clone();
+        sources.spawn(async move {
+            source.run(outlet, stopped).await;
+            name
+        });
     }
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
@@ -211,21 +224,26 @@ async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
     let deadline = Instant::now() + bound;
     let _ = stop_sources.send(true);
     let drain = async {
-        // Sources that cannot close in time are cut off with the pipeline; the first bound covers both.
-        let _ = timeout(bound, async {
-            while sources.join_next().await.is_some() {}
-        })
-        .await;
+        let mut late: BTreeSet<String> = status.sources.keys().cloned().collect();
+        let stopping = async {
+            while let Some(ended) = sources.join_next().await {
+                late.remove(&ended.unwrap_or_default());
+            }
+        };
+        // A driver that does not close in time must not take the time that the delivery needs.
+        let _ = timeout(bound.mul_f64(SOURCES_SHARE), stopping).await;
         sources.shutdown().await;
         let left = deadline.saturating_duration_since(Instant::now());
-        running.drain(left).await.map_err(|error| match error {
+        let cut = |nodes: Vec<String>| RunError::DrainBound {
+            bound_ms: bound.as_millis(),
+            nodes,
+        };
+        match running.drain(left).await {
             // The bound that was configured, not what was left of it.
-            RunError::DrainBound { nodes, .. } => RunError::DrainBound {
-                bound_ms: bound.as_millis(),
-                nodes,
-            },
-            other => other,
-        })
+            Err(RunError::DrainBound { nodes, .. }) => Err(cut(nodes)),
+            Ok(()) if !late.is_empty() => Err(cut(late.into_iter().collect())),
+            outcome => outcome,
+        }
     };
     let outcome = tokio::select! {
         outcome = drain => outcome,
@@ -237,7 +255,7 @@ async fn serve(opened: Opened) -> Result<Exit, RunFailure> {
 }
 
 /// Writes the status file and feeds the watchdog for as long as it is polled.
-async fn tell(status: &Status) {
+async fn tell(status: &Arc<Status>) {
     let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let begun = Instant::now();
     let mut every = interval(STATUS_INTERVAL_EARLY);
@@ -253,7 +271,10 @@ async fn tell(status: &Status) {
             notify(&[NotifyState::Watchdog]);
             fed = Instant::now();
         }
-        if let Err(error) = status.write() {
+        // Not on this thread: a file system that hangs must not hold the sources up.
+        let status = Arc::clone(status);
+        let written = tokio::task::spawn_blocking(move || status.write()).await;
+        if let Ok(Err(error)) = written {
             tracing::warn!("cannot write the status file: {error}");
         }
     }

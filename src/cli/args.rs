@@ -166,7 +166,7 @@ impl Words {
             // `drivers write sim setpoint -40`: no flag begins with a digit, so that such a word is a value.
             let negative = parser
                 .try_raw_args()
-                .and_then(|mut raw| raw.next_if(|word| is_negative(word)));
+                .and_then(|mut raw| raw.next_if(is_negative));
             if let Some(word) = negative {
                 words.positional.push(word);
                 continue;

@@ -69,7 +69,7 @@ fn mutual_tls_brings_every_record_under_the_name_in_the_certificate() {
     assert!(counts(&received, "sim").into_iter().eq(0..500));
     let log = fs::read_to_string(dir.path().join("broker/log")).unwrap();
     assert!(
-        log.contains("as gw (p5") && log.contains("u'agent'"),
+        log.contains("as gw-cloud (p5") && log.contains("u'agent'"),
         "the broker knows the agent by its certificate:\n{log}"
     );
 }
@@ -99,7 +99,7 @@ fn a_broker_of_another_authority_gets_nothing() {
     agent.stop();
 }
 
-/// A mosquitto_sub that writes each payload as a line of hexadecimal digits.
+/// A `mosquitto_sub` that writes each payload as a line of hexadecimal digits.
 struct HexWitness(Child);
 
 impl Drop for HexWitness {

@@ -1,6 +1,6 @@
 //! Every way of ending: a drain, a drain without a broker, a second signal, Ctrl-C, a second agent.
 
-use crate::support::{Agent, dunlin, free_port, kill, wait_for};
+use crate::support::{Agent, dunlin, free_port, hostile, kill, wait_for};
 use crate::{SOON, arrived, broker, counter, counts, uplink};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -186,4 +186,47 @@ fn driver_hosts_end_with_an_agent_that_is_killed() {
     let told = Instant::now();
     agent.stop();
     assert!(told.elapsed() < DRAIN, "{:?}", told.elapsed());
+}
+
+#[test]
+fn a_closed_terminal_is_a_drain_not_a_loss() {
+    let (dir, broker, witness) = broker();
+    let config = counter("sim", 1000, 0) + &uplink(&["sim"], &broker.endpoint());
+    let mut agent = Agent::new(dir.path(), &config);
+    agent.start();
+    agent.wait_count("/uplinked", 500, SOON);
+    agent.signal("HUP");
+    assert!(agent.wait().success(), "{}", agent.log());
+    let produced = agent.count("/produced");
+    assert_eq!(agent.count("/uplinked"), produced);
+    assert_eq!(arrived(&witness, produced).records.len() as u64, produced);
+}
+
+#[test]
+fn a_driver_that_does_not_close_does_not_take_the_time_of_the_delivery() {
+    let (dir, broker, witness) = broker();
+    let hostile = hostile(dir.path());
+    // Its deadline lies beyond the drain, so that only the drain's own bound ends it.
+    let stuck = format!(
+        "[sources.stuck]\ntype = \"driver\"\ndriver = \"{hostile}\"\ninterval_ms = 10\ndeadline_ms = 60000\n\
+         options = {{ mode = \"hang\", arg = \"3\" }}\n\n"
+    );
+    let config =
+        stuck + &counter("good", 2000, 0) + &uplink(&["stuck", "good"], &broker.endpoint());
+    let mut agent = Agent::new(dir.path(), &config);
+    agent.start();
+    agent.wait_count("/sources/stuck/produced", 9, SOON);
+    agent.wait_count("/sources/good/produced", 2000, SOON);
+    let told = Instant::now();
+    agent.signal("TERM");
+    assert_eq!(agent.wait().code(), Some(75), "{}", agent.log());
+    assert!(told.elapsed() < DRAIN, "{:?}", told.elapsed());
+    assert!(agent.log().contains("stuck"), "{}", agent.log());
+    let produced = agent.count("/produced");
+    assert_eq!(
+        agent.count("/uplinked"),
+        produced,
+        "what was read was delivered"
+    );
+    assert_eq!(arrived(&witness, produced).records.len() as u64, produced);
 }

@@ -1,6 +1,6 @@
 //! From the buffer to the broker: stored messages go out in order, and are released when the broker has them.
 
-use super::gaps::GapStream;
+use super::gaps::{GAP_STREAM, GapStream};
 use super::ledger::{self, Ledger};
 use super::message;
 use super::quarantine::Quarantine;
@@ -24,6 +24,10 @@ const TOPICS_MAX: usize = 1024;
 const DRAIN_OFFLINE: Duration = Duration::from_secs(1);
 /// While draining: how often it is looked whether all is done.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
+/// How long a quarantine that cannot be written is left alone.
+const ASIDE_RETRY: Duration = Duration::from_secs(1);
+/// How long a buffer that cannot be read is left alone.
+const READ_RETRY: Duration = Duration::from_secs(1);
 /// At the very end: how long the uplink may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -69,12 +73,23 @@ pub(super) struct Delivery {
     topics: HashSet<Arc<str>>,
     connected: bool,
     connection_changed: Instant,
+    /// Messages that the broker refuses for ever, still to be set aside. Bounded: each is in a ledger, unsettled.
+    aside: VecDeque<Refused>,
+    aside_at: Instant,
+}
+
+/// A message that the broker refuses for ever.
+struct Refused {
+    class: Class,
+    position: u64,
+    reason: String,
 }
 
 enum Step {
     Event(Option<Event>),
     Room,
     Chunk(Class, Result<Chunk, buffer::Error>),
+    Aside,
     Stored,
     Tick,
 }
@@ -92,6 +107,8 @@ impl Delivery {
             topics: HashSet::new(),
             connected: false,
             connection_changed: Instant::now(),
+            aside: VecDeque::new(),
+            aside_at: Instant::now(),
         }
     }
 
@@ -104,9 +121,10 @@ impl Delivery {
         let mut deadline = None;
         loop {
             match self.step(&mut stored, deadline.is_some()).await? {
-                Step::Event(Some(event)) => self.take(event).await,
+                Step::Event(Some(event)) => self.take(event),
                 Step::Event(None) => return Err(UplinkError::Ended.into()),
-                Step::Room => self.fill().await?,
+                Step::Room => self.fill()?,
+                Step::Aside => self.set_aside().await,
                 Step::Chunk(class, chunk) => self.begin(class, chunk?),
                 Step::Stored => deadline = Some(Instant::now() + self.parts.drain),
                 Step::Tick => {}
@@ -143,13 +161,14 @@ impl Delivery {
             Some(chunk) = critical.recv(), if idle => Ok(Step::Chunk(Class::Critical, chunk)),
             Some(chunk) = normal.recv(), if idle => Ok(Step::Chunk(Class::Normal, chunk)),
             Some(chunk) = bulk.recv(), if idle => Ok(Step::Chunk(Class::Bulk, chunk)),
+            () = tokio::time::sleep_until(self.aside_at), if !self.aside.is_empty() => Ok(Step::Aside),
             _ = stored, if !draining => Ok(Step::Stored),
             () = tokio::time::sleep(DRAIN_TICK), if draining => Ok(Step::Tick),
         }
     }
 
     /// Hands over messages while there is room.
-    async fn fill(&mut self) -> Result<(), UplinkError> {
+    fn fill(&mut self) -> Result<(), UplinkError> {
         let class = self.outgoing_class;
         // What was read ahead and has been dropped since is in a gap record already.
         let kept = self.parts.store.pending(class).start;
@@ -172,15 +191,17 @@ impl Delivery {
                 Ok(message) => {
                     let payload = stored.slice_ref(message.payload);
                     let topic = shared(&mut self.topics, message.topic);
-                    let records = u64::from(message.records);
+                    // The sink's own gap records are no records of a source: counted as uplinked, sums would not add up.
+                    let own = message.stream == GAP_STREAM;
+                    let records = if own { 0 } else { u64::from(message.records) };
                     self.ledgers[class as usize].sent(position, records, stored.clone());
                     permit.publish(ledger::token(class, position), topic, payload);
                 }
                 Err(error) => {
                     drop(permit);
                     // Its checksum held, so it was stored like this: by another version.
-                    self.set_aside(class, position, stored, &error.to_string())
-                        .await;
+                    self.ledgers[class as usize].sent(position, 0, stored);
+                    self.refused(class, position, error.to_string());
                 }
             }
         }
@@ -190,16 +211,7 @@ impl Delivery {
     fn begin(&mut self, class: Class, chunk: Chunk) {
         for lost in &chunk.lost {
             let gap = self.parts.gaps.damaged(class, lost);
-            let store = Arc::clone(&self.parts.store);
-            // Not awaited: under the policy `block` there may be no room before this very delivery makes some.
-            tokio::spawn(async move {
-                if let Err(refused) = store.append(class, vec![gap]).await {
-                    tracing::error!(
-                        "cannot store the gap record of damaged messages: {}",
-                        refused.source
-                    );
-                }
-            });
+            self.tell(class, gap);
         }
         if let (Some(last), true) = (chunk.last(), chunk.frames.is_empty()) {
             self.ledgers[class as usize].skipped_to(last);
@@ -209,7 +221,7 @@ impl Delivery {
         self.outgoing_class = class;
     }
 
-    async fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event) {
         let stats = &self.parts.stats;
         match event {
             Event::Acked { first, last } => {
@@ -227,10 +239,7 @@ impl Delivery {
             } => {
                 let (class, position) = ledger::of_token(token);
                 let reason = format!("{reason} {detail}");
-                if let Some(stored) = self.ledgers[class as usize].stored(position) {
-                    self.set_aside(class, position, stored, reason.trim_end())
-                        .await;
-                }
+                self.refused(class, position, reason.trim_end().to_owned());
             }
             Event::Connected {
                 endpoint,
@@ -274,35 +283,70 @@ impl Delivery {
         }
     }
 
-    /// Keeps a message that will never be delivered, durably, and lets the rest go on.
-    async fn set_aside(&mut self, class: Class, position: u64, stored: bytes::Bytes, reason: &str) {
-        let records = message::read(&stored).map_or(1, |message| u64::from(message.records));
+    /// Appends a gap message. Not awaited: under the policy `block` there may be no room before this very delivery makes
+    /// some.
+    fn tell(&self, class: Class, gap: Vec<u8>) {
+        let store = Arc::clone(&self.parts.store);
+        tokio::spawn(async move {
+            if let Err(refused) = store.append(class, vec![gap]).await {
+                tracing::error!("cannot store a gap record: {}", refused.source);
+            }
+        });
+    }
+
+    /// The broker refuses a message for ever: it is to be set aside, and stays in the store until it is.
+    fn refused(&mut self, class: Class, position: u64, reason: String) {
+        tracing::error!("the broker refuses a message for ever: {reason}");
+        self.aside.push_back(Refused {
+            class,
+            position,
+            reason,
+        });
+    }
+
+    /// Keeps the oldest refused message durably in the quarantine, or, where that is full, tells of its loss; then lets
+    /// the rest go on. A quarantine that cannot be written is tried again: what was acknowledged is not given up for a
+    /// full disk.
+    async fn set_aside(&mut self) {
+        let Some(Refused {
+            class,
+            position,
+            reason,
+        }) = self.aside.pop_front()
+        else {
+            return;
+        };
+        let Some(stored) = self.ledgers[class as usize].stored(position) else {
+            return;
+        };
         let quarantine = Arc::clone(&self.parts.quarantine);
-        let words = reason.to_owned();
-        let kept = tokio::task::spawn_blocking(move || match message::read(&stored) {
-            Ok(message) => quarantine.keep(&words, message.topic, message.payload),
-            Err(_) => quarantine.keep(&words, "", &stored),
+        let (words, message) = (reason.clone(), stored.clone());
+        let kept = tokio::task::spawn_blocking(move || match message::read(&message) {
+            Ok(read) => quarantine.keep(&words, read.topic, read.payload),
+            Err(_) => quarantine.keep(&words, "", &message),
         })
-        .await;
+        .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let records = message::read(&stored).map_or(1, |message| u64::from(message.records));
         match kept {
-            Ok(Ok(true)) => tracing::error!(
-                records,
-                "the broker refuses a message for ever: {reason}; it is in the quarantine"
-            ),
-            Ok(Ok(false)) => tracing::error!(
-                records,
-                "the broker refuses a message for ever: {reason}; the quarantine is full, it is dropped"
-            ),
-            Ok(Err(error)) => tracing::error!(
-                records,
-                "the broker refuses a message for ever: {reason}; it is dropped, the quarantine cannot be written: {error}"
-            ),
-            Err(error) => tracing::error!(records, "the quarantine failed: {error}"),
+            Ok(true) => self.parts.stats.rejected.add(records),
+            Ok(false) => {
+                tracing::error!(records, "the quarantine is full: dropped");
+                let gap = self.parts.gaps.refused(class, &stored, &reason);
+                self.tell(class, gap);
+            }
+            Err(error) => {
+                tracing::error!("the quarantine cannot be written, trying again: {error}");
+                self.aside_at = Instant::now() + ASIDE_RETRY;
+                self.aside.push_front(Refused {
+                    class,
+                    position,
+                    reason,
+                });
+                return;
+            }
         }
-        self.parts.stats.rejected.add(records);
-        let ledger = &mut self.ledgers[class as usize];
-        ledger.settled(position, position);
-        ledger.skipped_to(position);
+        self.ledgers[class as usize].settled(position, position);
         self.release(class);
     }
 
@@ -334,6 +378,14 @@ fn read_ahead(mut reader: Reader) -> mpsc::Receiver<Result<Chunk, buffer::Error>
     tokio::spawn(async move {
         loop {
             let chunk = reader.next(CHUNK_FRAMES_MAX, CHUNK_BYTES_MAX).await;
+            if let Err(error) = &chunk
+                && error.is_retryable()
+            {
+                // A disk that cannot be read now must not end the agent, whose sources and other sinks work.
+                tracing::error!("cannot read the buffer, trying again: {error}");
+                tokio::time::sleep(READ_RETRY).await;
+                continue;
+            }
             let ended = chunk.is_err();
             if chunks.send(chunk).await.is_err() || ended {
                 return;

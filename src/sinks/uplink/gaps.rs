@@ -12,8 +12,8 @@ use crate::record::{Body, Cause, Class, Gap, Record};
 use crate::stats::SinkStats;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The stream of a sink's own gap records. No source can have it, because names of sources hold no dot.
 pub(super) const GAP_STREAM: &str = "dunlin.buffer";
@@ -27,7 +27,16 @@ pub(super) struct GapStream {
     form: Form,
     topic: String,
     next_seq: AtomicU64,
+    /// The last drop told: a store that could not write its gap frame asks for it again.
+    told: Mutex<Option<Told>>,
     stats: Arc<SinkStats>,
+}
+
+/// A drop and the message that told it.
+#[derive(Debug)]
+struct Told {
+    drop: (Class, Range<u64>),
+    message: Vec<u8>,
 }
 
 /// What is missing of one stream.
@@ -44,12 +53,29 @@ impl GapStream {
             form,
             topic,
             next_seq: AtomicU64::new(0),
+            told: Mutex::new(None),
             stats,
         }
     }
 
     /// The message that stands for what the policy drops. Counts its records as dropped.
     pub(super) fn dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let drop = (dropped.class, dropped.positions.clone());
+        match &*told {
+            Some(last) if last.drop == drop => last.message.clone(),
+            _ => {
+                let message = self.count_dropped(dropped);
+                *told = Some(Told {
+                    drop,
+                    message: message.clone(),
+                });
+                message
+            }
+        }
+    }
+
+    fn count_dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
         let mut missing: BTreeMap<(BootId, String), Missing> = BTreeMap::new();
         let mut carried = Vec::new();
         let mut unread = dropped.positions.end - dropped.positions.start;
@@ -105,6 +131,27 @@ impl GapStream {
         self.message(dropped.class, &records)
     }
 
+    /// The message that stands for one that the broker refuses for ever and the quarantine has no room for. Counts its
+    /// records as dropped.
+    pub(super) fn refused(&self, class: Class, stored: &[u8], reason: &str) -> Vec<u8> {
+        let (lost, detail) = match message::read(stored) {
+            Ok(message) => {
+                let (boot, stream) = (message.boot, message.stream);
+                let end = message.seq + u64::from(message.records);
+                let seqs = format!("seq {} to {}", message.seq, end.saturating_sub(1));
+                let lost = Some(u64::from(message.records));
+                (
+                    lost,
+                    format!("boot {boot} stream {stream} {seqs}: {reason}"),
+                )
+            }
+            Err(_) => (None, reason.to_owned()),
+        };
+        self.stats.dropped.add(lost.unwrap_or(0));
+        let gap = gap(clock::monotonic_ns(), Cause::Refused, lost, detail);
+        self.message(class, &[gap])
+    }
+
     /// The message that stands for positions found damaged.
     pub(super) fn damaged(&self, class: Class, positions: &Range<u64>) -> Vec<u8> {
         let messages = positions.end - positions.start;
@@ -148,7 +195,9 @@ fn gaps_in(payload: &[u8]) -> Vec<(Cause, Option<u64>, String)> {
             detail,
             ..
         } => {
-            let known = if cause == Cause::Corruption.name() {
+            let known = if cause == Cause::Refused.name() {
+                Cause::Refused
+            } else if cause == Cause::Corruption.name() {
                 Cause::Corruption
             } else {
                 Cause::BufferFull

@@ -127,7 +127,8 @@ impl Uplink {
         };
         let mut settings = self.settings.uplink.clone();
         if settings.client_id.is_empty() {
-            settings.client_id = context.agent.to_string();
+            // Two sinks of one agent must not take each other's session over.
+            settings.client_id = format!("{}-{}", context.agent, self.settings.name);
         }
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         let delivery = Delivery::new(Parts {
