@@ -1,7 +1,7 @@
 //! From a configuration file to a plan: everything that is to run, checked as far as can be without running it.
 
 use super::settings::{Defaults, Settings};
-use crate::config::{self, Problem, Report, Section, nearest};
+use crate::config::{self, Problem, Report, Section};
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
 use crate::sinks::{self, Sink};
 use crate::sources;
@@ -134,31 +134,19 @@ fn source(
     settings: &Settings,
     defaults: &Defaults,
 ) -> (Node, Option<sources::driver::Settings>) {
-    const TYPES: [&str; 1] = ["driver"];
-    let remedy = "write type = \"driver\"";
-    let kind = section.required_text("type", remedy);
-    let node = Node::read(name, Role::Source, Bodies::ANY, &mut section);
-    if kind.as_deref() == Some("driver") {
-        let made = sources::driver::Settings::configure(
-            name,
-            &mut section,
-            &settings.driver_dir,
-            &defaults.program,
-        );
-        return (node, made);
+    match section.kind(&["driver"]) {
+        Some(_) => {
+            let node = Node::read(name, Role::Source, Bodies::ANY, &mut section);
+            let made = sources::driver::Settings::configure(
+                name,
+                &mut section,
+                &settings.driver_dir,
+                &defaults.program,
+            );
+            (node, made)
+        }
+        None => (Node::of_unknown_type(name, Role::Source, section), None),
     }
-    if let Some(kind) = kind {
-        let hint = nearest(&kind, TYPES)
-            .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-        section.problem(
-            "type",
-            format_args!("is {kind:?}, which is unknown{hint}"),
-            remedy,
-        );
-    }
-    // Which other keys are right depends on the type: none is reported.
-    drop(section.entries());
-    (node, None)
 }
 
 #[cfg(test)]

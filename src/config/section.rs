@@ -207,6 +207,28 @@ impl<'a> Section<'a> {
         default
     }
 
+    /// The key `type`, which must be one of `types`; reports it where it is not.
+    pub fn kind(&mut self, types: &[&'static str]) -> Option<&'static str> {
+        let remedy = format!("choose one of {}", types.join(", "));
+        let word = self.required_text("type", &remedy)?;
+        let known = types.iter().copied().find(|name| *name == word);
+        if known.is_none() {
+            let hint = nearest(&word, types.iter().copied())
+                .map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"));
+            self.problem(
+                "type",
+                format_args!("is {word:?}, which is unknown{hint}"),
+                remedy,
+            );
+        }
+        known
+    }
+
+    /// Reports no unknown key of this table.
+    pub fn ignore(mut self) {
+        self.open = true;
+    }
+
     /// A list of texts; empty where the key is absent.
     pub fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(value) = self.get(key).map(Spanned::get_ref) else {

@@ -102,6 +102,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node whose type is unknown, which was reported. Which other keys would be right depends on the type, so none
+    /// of them is.
+    pub fn of_unknown_type(name: &str, role: Role, mut section: Section<'_>) -> Node {
+        let node = Node::read(name, role, Bodies::ANY, &mut section);
+        section.ignore();
+        node
+    }
+
     /// Reads the key `inputs` of a node's table. `bodies` is what a source gives, or what another node works on.
     pub fn read(name: &str, role: Role, bodies: Bodies, section: &mut Section<'_>) -> Node {
         // A source has no inputs: the key is asked for only if it is there, so that no hint ever suggests it.

@@ -8,7 +8,7 @@ mod uplink;
 
 use crate::buffer;
 use crate::clock::BootId;
-use crate::config::{Section, nearest};
+use crate::config::Section;
 use crate::pipeline::{self, Bodies, Inlet, Node, Role};
 use crate::stats::SinkStats;
 use std::path::PathBuf;
@@ -139,27 +139,14 @@ sinks! {
 
 /// Reads one table `[sinks.NAME]`: the node, and the sink where nothing was wrong with its own keys.
 pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Sink>) {
-    let node = Node::read(name, Role::Sink, Bodies::ANY, &mut section);
-    let remedy = format!("choose one of {}", TYPES.join(", "));
-    let kind = section.required_text("type", &remedy);
-    if let Some(made) = kind
-        .as_deref()
-        .and_then(|kind| read(kind, name, &mut section))
-    {
-        return (node, made);
+    match section.kind(TYPES) {
+        Some(kind) => {
+            let node = Node::read(name, Role::Sink, Bodies::ANY, &mut section);
+            let made = read(kind, name, &mut section).expect("every listed type can be read");
+            (node, made)
+        }
+        None => (Node::of_unknown_type(name, Role::Sink, section), None),
     }
-    if let Some(kind) = kind {
-        let hint = nearest(&kind, TYPES.iter().copied())
-            .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-        section.problem(
-            "type",
-            format_args!("is {kind:?}, which is unknown{hint}"),
-            remedy,
-        );
-    }
-    // Which other keys are right depends on the type: none is reported.
-    drop(section.entries());
-    (node, None)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod scale;
 mod units;
 mod window;
 
-use crate::config::{Section, nearest};
+use crate::config::Section;
 use crate::pipeline::{self, Batch, Bodies, Node, Role};
 
 macro_rules! transforms {
@@ -63,28 +63,15 @@ transforms! {
 
 /// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
 pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Transform>) {
-    let node = |takes, section: &mut Section<'_>| Node::read(name, Role::Transform, takes, section);
-    let remedy = format!("choose one of {}", TYPES.join(", "));
-    let kind = section.required_text("type", &remedy);
-    if let Some((takes, made)) = kind
-        .as_deref()
-        .and_then(|kind| read(kind, name, &mut section))
-    {
-        return (node(takes, &mut section), made);
+    match section.kind(TYPES) {
+        Some(kind) => {
+            let (takes, made) =
+                read(kind, name, &mut section).expect("every listed type can be read");
+            let node = Node::read(name, Role::Transform, takes, &mut section);
+            (node, made)
+        }
+        None => (Node::of_unknown_type(name, Role::Transform, section), None),
     }
-    if let Some(kind) = kind {
-        let hint = nearest(&kind, TYPES.iter().copied())
-            .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-        section.problem(
-            "type",
-            format_args!("is {kind:?}, which is unknown{hint}"),
-            remedy,
-        );
-    }
-    let node = node(Bodies::ANY, &mut section);
-    // Which other keys are right depends on the type: none is reported.
-    drop(section.entries());
-    (node, None)
 }
 
 impl pipeline::Transform for Transform {
