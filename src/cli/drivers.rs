@@ -162,9 +162,15 @@ fn option_row(option: &OptionSpec) -> [String; 5] {
     } else {
         option.fallback.clone().unwrap_or_default()
     };
-    let bounds = option
-        .bounds
-        .map_or_else(String::new, |(min, max)| format!("{min} to {max}"));
+    let bounds = option.bounds.map_or_else(String::new, |(min, max)| {
+        // The largest integer is no double: written as one it would be a bound that does not exist.
+        let max = if max >= 2f64.powi(63) {
+            "2^63-1".to_owned()
+        } else {
+            max.to_string()
+        };
+        format!("{min} to {max}")
+    });
     [
         option.key.clone(),
         format!("{}{list}", option.kind.name()),
@@ -191,7 +197,7 @@ async fn open(spec: &Spec) -> Result<(Host, bool), Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     for missing in host.missing_sandbox() {
-        tracing::warn!("the sandbox is not whole: {missing}");
+        tracing::warn!("sandbox: {missing}");
     }
     host.open().await.map_err(fail)?;
     Ok((host, paced))
@@ -250,6 +256,15 @@ fn cells(channel: &Channel, sample: Option<Sample>) -> [String; 2] {
     }
 }
 
+/// The unit for a person: a pure number has none.
+fn unit(channel: &Channel) -> &str {
+    if channel.unit == "1" {
+        ""
+    } else {
+        &channel.unit
+    }
+}
+
 fn show(value: Value) -> String {
     match value {
         Value::Float(value) => format!("{value}"),
@@ -290,7 +305,8 @@ async fn watch(spec: Spec, limit: Option<Duration>, terminal: bool) -> Result<Ex
                 let seconds = Duration::from_nanos(sample.monotonic_ns).as_secs_f64();
                 Some(format!(
                     "{seconds:.6}  {:<20} {value:>22} {:<8} {quality}",
-                    channel.name, channel.unit
+                    channel.name,
+                    unit(channel)
                 ))
             })),
             Event::Frames(frames) => lines.extend(frames.iter().map(|(span, bytes)| {
@@ -373,5 +389,5 @@ async fn write(spec: &Spec, channel: &str, value: &str) -> Result<Exit, Failure>
         .await
         .map_err(|error| failed(spec, &error))?;
     host.close().await.map_err(|error| failed(spec, &error))?;
-    print(&format!("{channel} = {value} {}", found.unit))
+    print(format!("{channel} = {value} {}", unit(&found)).trim_end())
 }

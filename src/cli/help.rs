@@ -46,7 +46,7 @@ Everywhere:
   --log-format FORMAT  human (default on a terminal) or json (default elsewhere)
 
 Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or broker not there, 70 a fault of
-dunlin, 73 state directory unusable, 75 stopped before all was drained, 78 wrong configuration.";
+dunlin, 73 state directory unusable, 75 stopped before every reading was stored, 78 wrong configuration.";
 
 /// `dunlin run`.
 pub(super) const RUN: &str = "\
@@ -92,6 +92,9 @@ DRIVER is a name (sim, host, modbus, i2c) looked up in DIR, or a path to a .so w
   read         open a device, read it once
   watch        the same, again and again
   write        tell the device something
+
+Options: -o KEY=VALUE. For a list give it again (-o disks=/ -o disks=/data), for a list of tables write the fields with
+commas (-o waves=name=level,shape=sine,period_ms=500).
 
 Grants, as in a configuration; without one a driver may touch no device and no network:
   --device PATH      read and write this device node

@@ -3,14 +3,18 @@
 use super::check::sound;
 use super::table::Table;
 use super::{Failure, print};
-use crate::agent::Defaults;
+use crate::agent::{self, Defaults};
 use crate::exit::Exit;
 use serde_json::Value;
 use std::path::Path;
 
 /// Prints what a running agent is doing.
 pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
-    let file = sound(config, defaults, None)?.settings.status_file();
+    // Only the place of the file matters: a certificate that is missing here must not hide what the agent does.
+    let file = match agent::draft(config, defaults).plan {
+        Some(plan) => plan.settings.status_file(),
+        None => sound(config, defaults, None)?.settings.status_file(),
+    };
     let text = std::fs::read_to_string(&file).map_err(|error| {
         let message = format!(
             "cannot read {}: {error}.\n  Remedy: start the agent with this configuration, or correct agent.runtime_dir.",
@@ -73,7 +77,9 @@ fn render(status: &Value) -> String {
         text(&status["dropped"]),
         text(&status["failed"])
     ));
-    let mut sources = Table::new(["source", "state", "produced", "pending", "outages", "lost"]);
+    let mut sources = Table::new([
+        "source", "state", "produced", "pending", "outages", "overruns",
+    ]);
     for (name, source) in status["sources"].as_object().into_iter().flatten() {
         sources.row([
             name.clone(),

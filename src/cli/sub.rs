@@ -1,6 +1,7 @@
 //! `dunlin sub`: follows what is being sent, from the broker's side.
 
 mod json;
+mod screen;
 
 use super::args::Sub;
 use super::check::sound;
@@ -9,14 +10,17 @@ use super::{Failure, print, runtime};
 use crate::agent::Defaults;
 use crate::exit::Exit;
 use crate::payload::{self, ItemBody, Message};
-use crate::record::Quality;
+use crate::record::{Quality, Value};
 use crate::uplink::{Event, Qos, Subscription, Uplink};
+use screen::Screen;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::interval;
 
 /// How often the table is drawn.
 const DRAW: Duration = Duration::from_millis(500);
+/// Time that a rate is over.
+const RATE_OVER: Duration = Duration::from_secs(5);
 /// Most channels in the table; more are counted and not shown.
 const ROWS_MAX: usize = 200;
 
@@ -62,7 +66,12 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
     runtime()?.block_on(async {
         let (_uplink, mut events) = Uplink::spawn(settings)
             .map_err(|error| Failure::new(Exit::Unavailable, error))?;
-        let mut view = View::new(filter, request.json, terminal);
+        let screen = if terminal && !request.json {
+            Screen::take().ok()
+        } else {
+            None
+        };
+        let mut view = View::new(filter, request.json, screen);
         let mut draw = interval(DRAW);
         let end = async {
             match request.seconds {
@@ -82,7 +91,7 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
                 _ = tokio::signal::ctrl_c() => break,
             }
         }
-        view.draw()?;
+        view.end()?;
         if view.messages == 0 {
             let message = format!(
                 "no message came on {}: {}.\n  Remedy: see that the agent runs, and that the filter fits its topics.",
@@ -100,7 +109,8 @@ struct Row {
     unit: String,
     quality: &'static str,
     records: u64,
-    shown: u64,
+    /// Counts of a while ago and since, for the rate.
+    marks: [(Instant, u64); 2],
 }
 
 /// What is known of one stream in one boot.
@@ -116,31 +126,27 @@ struct Stream {
 struct View {
     filter: String,
     json: bool,
-    terminal: bool,
     state: String,
     messages: u64,
     records: u64,
     rows: BTreeMap<(String, String), Row>,
     hidden: u64,
     streams: BTreeMap<(String, String), Stream>,
-    drawn: Instant,
-    lines_drawn: usize,
+    screen: Option<Screen>,
 }
 
 impl View {
-    fn new(filter: String, json: bool, terminal: bool) -> View {
+    fn new(filter: String, json: bool, screen: Option<Screen>) -> View {
         View {
             filter,
             json,
-            terminal,
             state: "connecting".to_owned(),
             messages: 0,
             records: 0,
             rows: BTreeMap::new(),
             hidden: 0,
             streams: BTreeMap::new(),
-            drawn: Instant::now(),
-            lines_drawn: 0,
+            screen,
         }
     }
 
@@ -204,7 +210,7 @@ impl View {
                         Quality::Uncertain => "uncertain",
                         Quality::Bad => "bad",
                     };
-                    (ch, value.to_string(), unit, quality)
+                    (ch, short(value), unit, quality)
                 }
                 ItemBody::Frame { ch, bytes } => {
                     (ch, format!("{} bytes", bytes.len()), String::new(), "")
@@ -234,26 +240,43 @@ impl View {
                 unit: String::new(),
                 quality: "",
                 records: 0,
-                shown: 0,
+                marks: [(Instant::now(), 0); 2],
             });
             (row.value, row.unit, row.quality) = (value, unit, quality);
             row.records += 1;
         }
     }
 
+    /// Shows how things stand: on a terminal as a table in the place of the last one, else as a line.
     fn draw(&mut self) -> Result<(), Failure> {
         if self.json {
             return Ok(());
         }
-        let seconds = self.drawn.elapsed().as_secs_f64().max(0.001);
-        self.drawn = Instant::now();
-        if !self.terminal {
+        let Some(screen) = &self.screen else {
             return print(&format!(
                 "{} records in {} messages, {}",
                 self.records, self.messages, self.state
             ))
             .map(drop);
+        };
+        let now = Instant::now();
+        self.rows.values_mut().for_each(|row| row.mark(now));
+        screen.draw(&self.lines(now)).map_err(|error| {
+            let message = format!("cannot write to the terminal: {error}");
+            Failure::new(Exit::Internal, message)
+        })
+    }
+
+    /// The last table, where it stays.
+    fn end(&mut self) -> Result<(), Failure> {
+        self.screen = None;
+        if self.json || self.messages == 0 {
+            return Ok(());
         }
+        print(&self.lines(Instant::now()).join("\n")).map(drop)
+    }
+
+    fn lines(&self, now: Instant) -> Vec<String> {
         let mut lines = vec![format!(
             "{}  {}  {} records in {} messages",
             self.filter, self.state, self.records, self.messages
@@ -261,9 +284,7 @@ impl View {
         let mut table = Table::new([
             "stream", "channel", "value", "unit", "quality", "records", "per s",
         ]);
-        for ((stream, channel), row) in &mut self.rows {
-            let rate = (row.records - row.shown) as f64 / seconds;
-            row.shown = row.records;
+        for ((stream, channel), row) in &self.rows {
             table.row([
                 stream.clone(),
                 channel.clone(),
@@ -271,7 +292,8 @@ impl View {
                 row.unit.clone(),
                 row.quality.to_owned(),
                 row.records.to_string(),
-                format!("{rate:.1}"),
+                row.rate(now)
+                    .map_or_else(String::new, |rate| format!("{rate:.1}")),
             ]);
         }
         lines.extend(table.lines());
@@ -286,13 +308,64 @@ impl View {
                 ));
             }
         }
-        // Back to where the last table began, and clear from there: works on every ANSI terminal.
-        let back = if self.lines_drawn > 0 {
-            format!("\x1b[{}A\x1b[J", self.lines_drawn)
-        } else {
-            String::new()
-        };
-        self.lines_drawn = lines.len();
-        print(&format!("{back}{}", lines.join("\n"))).map(drop)
+        lines
+    }
+}
+
+impl Row {
+    /// Remembers the count of a while ago, so that a slow channel has a rate too.
+    fn mark(&mut self, now: Instant) {
+        if now - self.marks[1].0 >= RATE_OVER / 2 {
+            self.marks = [self.marks[1], (now, self.records)];
+        }
+    }
+
+    /// Records a second over the last seconds, once there are some.
+    fn rate(&self, now: Instant) -> Option<f64> {
+        let (since, count) = self.marks[0];
+        let seconds = (now - since).as_secs_f64();
+        (seconds >= 1.0).then(|| (self.records - count) as f64 / seconds)
+    }
+}
+
+/// A value for a person: six digits say what a table can.
+fn short(value: Value) -> String {
+    match value {
+        Value::Float(value) if value != 0.0 && value.is_finite() => {
+            let digits = (5.0 - value.abs().log10().floor()).clamp(0.0, 9.0);
+            let decimals = (0..=9)
+                .find(|decimals| f64::from(*decimals) >= digits)
+                .unwrap_or(9);
+            let text = format!(
+                "{value:.*}",
+                usize::from(u8::try_from(decimals).unwrap_or(9))
+            );
+            if text.contains('.') {
+                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            } else {
+                text
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_short() {
+        for (value, text) in [
+            (-0.079_718_544, "-0.0797185"),
+            (-0.700_000_000_000_000_1, "-0.7"),
+            (25_276_063_744.0, "25276063744"),
+            (21.5, "21.5"),
+            (0.0, "0"),
+            (1e-12, "0"),
+        ] {
+            assert_eq!(short(Value::Float(value)), text);
+        }
+        assert_eq!(short(Value::Int(7)), "7");
     }
 }

@@ -41,12 +41,9 @@ impl fmt::Display for Problems {
             if !problem.key.is_empty() {
                 write!(f, ": {}", problem.key)?;
             }
-            write!(
-                f,
-                ": {}.\n  Remedy: {}.",
-                problem.what.trim_end_matches('.'),
-                problem.remedy
-            )?;
+            let what = problem.what.trim_end_matches('.');
+            let stop = if what.ends_with('?') { "" } else { "." };
+            write!(f, ": {what}{stop}\n  Remedy: {}.", problem.remedy)?;
         }
         Ok(())
     }

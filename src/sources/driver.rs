@@ -98,7 +98,7 @@ fn take(
                 "driver ready"
             );
             for missing in &started.missing_sandbox {
-                tracing::warn!(source, "the sandbox is not whole: {missing}");
+                tracing::warn!(source, "sandbox: {missing}");
             }
         }
         Event::Samples(samples) => converter.samples(samples, stats, &mut records),

@@ -163,19 +163,18 @@ impl Settings {
             return None;
         }
         uplink.endpoints.push(endpoint?);
+        let secure = uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Tls);
+        if secure && uplink.tls.is_none() {
+            // The missing keys are reported.
+            return None;
+        }
         if let Err(error) = uplink.check() {
             section.problem("", error, "change this sink accordingly");
             return None;
         }
         if let Some(files) = &uplink.tls
-            && let Err(error) =
-                dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
+            && !usable(files, section)
         {
-            section.problem(
-                "ca_file",
-                error,
-                "correct the path, the file or its permissions (key_file: chmod 600)",
-            );
             return None;
         }
         Some(Settings {
@@ -187,6 +186,39 @@ impl Settings {
             buffer,
         })
     }
+}
+
+/// Whether the certificates can be used; reports what is wrong with each file at its own key.
+fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
+    let remedy = "correct the path, or make the file readable for the agent's user";
+    let keys = [
+        ("ca_file", &files.ca_file),
+        ("cert_file", &files.cert_file),
+        ("key_file", &files.key_file),
+    ];
+    let mut readable = true;
+    for (key, path) in keys {
+        if let Err(error) = std::fs::File::open(path) {
+            section.problem(key, format_args!("{}: {error}", path.display()), remedy);
+            readable = false;
+        }
+    }
+    if !readable {
+        return false;
+    }
+    let Err(error) =
+        dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
+    else {
+        return true;
+    };
+    let named = |path: &PathBuf| error.to_string().contains(&*path.display().to_string());
+    let key = keys.iter().rev().find(|(_, path)| named(path));
+    section.problem(
+        key.map_or("ca_file", |(key, _)| key),
+        error,
+        "give PEM files that belong together; the private key readable by its owner only (chmod 600)",
+    );
+    false
 }
 
 fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {

@@ -58,10 +58,11 @@ impl Settings {
             .section("options")
             .map(Section::entries)
             .unwrap_or_default();
-        spec.grants = grants(section);
+        let granted = grants(section);
+        spec.grants = granted.clone().unwrap_or_default();
         limits(section, &mut spec.limits);
         restart(section, &mut spec.backoff);
-        library.map(|_| Settings { spec, class })
+        library.and(granted).map(|_| Settings { spec, class })
     }
 }
 
@@ -82,16 +83,19 @@ fn library(section: &mut Section<'_>, driver_dir: &Path) -> Option<PathBuf> {
         .ok()
 }
 
-fn grants(source: &mut Section<'_>) -> Grants {
+/// The grants; `None` where one is wrong, so that nothing is tried with half of them.
+fn grants(source: &mut Section<'_>) -> Option<Grants> {
     let Some(mut section) = source.section("grants") else {
-        return Grants::default();
+        return Some(Grants::default());
     };
+    let mut sound = true;
     let mut paths = |key| {
         let mut paths = Vec::new();
         for path in section.texts(key).into_iter().map(PathBuf::from) {
             if path.is_absolute() {
                 paths.push(path);
             } else {
+                sound = false;
                 section.problem(
                     key,
                     format_args!("{} is not an absolute path", path.display()),
@@ -106,6 +110,7 @@ fn grants(source: &mut Section<'_>) -> Grants {
     let network = section.texts("network");
     for address in &network {
         if !is_address(address) {
+            sound = false;
             section.problem(
                 "network",
                 format_args!("{address:?} is not an address"),
@@ -113,11 +118,11 @@ fn grants(source: &mut Section<'_>) -> Grants {
             );
         }
     }
-    Grants {
+    sound.then_some(Grants {
         devices,
         read,
         network,
-    }
+    })
 }
 
 /// `ip:port`, `[ip6]:port`, or the same with `*` for every port.
