@@ -280,6 +280,37 @@ fn the_sandbox_holds() {
 }
 
 #[test]
+fn the_agent_is_out_of_reach_of_a_driver_of_its_own_user() {
+    use libc_errno::{EALREADY, ENOSYS, EPERM};
+    let cases = [
+        ("agent-rlimit", EPERM),
+        ("agent-rlimit-read", EPERM),
+        ("agent-affinity", EPERM),
+        ("agent-scheduler", EPERM),
+        ("agent-priority", EPERM),
+        ("agent-affinity-read", ENOSYS),
+        ("agent-scheduler-read", ENOSYS),
+        ("agent-param-read", ENOSYS),
+        ("agent-robust-list", ENOSYS),
+        // Landlock holds signals back where the kernel has it; these have to hold where it has not.
+        ("agent-owner", EPERM),
+        ("agent-signal", EPERM),
+        ("agent-owner-ex", EPERM),
+        ("agent-fiosetown", EPERM),
+        ("agent-siocspgrp", EPERM),
+        ("agent-notify", EPERM),
+        ("agent-lease", EPERM),
+        ("own-limits-set", EPERM),
+        // What C libraries need of the same calls works.
+        ("own-limits", EALREADY),
+        ("own-affinity", EALREADY),
+        ("own-thread", EALREADY),
+    ];
+    let found = cases.map(|(mode, _)| (mode, errno(mode)));
+    assert_eq!(found, cases);
+}
+
+#[test]
 fn grants_open_what_they_name_and_nothing_else() {
     let room = tempfile::tempdir().expect("room");
     let (mine, other) = (room.path().join("mine"), room.path().join("other"));
