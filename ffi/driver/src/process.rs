@@ -20,7 +20,7 @@ use crate::protocol::{
 };
 use crate::reading::{Batch, Channel, Frames, Kind, Sample, Value, check_channels};
 use crate::spec::Spec;
-use crate::usage::CpuWatch;
+use crate::usage::UsageWatch;
 
 /// How long a host that closed its socket may take to exit by itself before it is killed.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
@@ -43,7 +43,7 @@ pub struct Host {
     pending: Option<Pending>,
     ending: Option<Ending>,
     last_words: Option<LastWords>,
-    cpu: Option<CpuWatch>,
+    usage: Option<UsageWatch>,
     ready: Option<Box<Ready>>,
     channels: Vec<Channel>,
     kinds: Vec<Kind>,
@@ -108,7 +108,7 @@ impl Host {
         // Ends with the pipe, so with the host.
         tokio::spawn(crate::output::forward(spec.name.clone(), from));
         let mut host = Host {
-            cpu: CpuWatch::new(pid, &spec.limits),
+            usage: UsageWatch::new(pid, &spec.limits),
             spec,
             child,
             pid,
@@ -367,7 +367,7 @@ impl Host {
         }
     }
 
-    /// Waits until `until` while nothing is asked, and notices when the host dies or burns CPU meanwhile.
+    /// Waits until `until` while nothing is asked, and notices when the host dies or goes over a limit meanwhile.
     pub(crate) async fn idle(&mut self, until: Instant) -> Result<(), HostError> {
         loop {
             if self.ending.is_some() {
@@ -386,18 +386,20 @@ impl Host {
         }
     }
 
-    /// The next reply, `None` at the deadline. Checks the CPU limit on the way.
+    /// The next reply, `None` at the deadline. Checks the limits that are watched on the way.
     async fn event(&mut self, deadline: Instant) -> Option<Result<Reply, HostError>> {
         loop {
-            let cpu_due = self.cpu.as_ref().map(CpuWatch::due);
-            let wake = cpu_due.map_or(deadline, |due| due.min(deadline));
+            // Before each receive: a host that always has a message ready would never let the timer have its turn.
+            if let Some(excess) = self.usage.as_mut().and_then(UsageWatch::check) {
+                let cause = Cause::Limit { what: excess.what };
+                return Some(Err(self.condemn(cause, &excess.detail).await));
+            }
+            let due = self.usage.as_ref().map(UsageWatch::due);
+            let wake = due.map_or(deadline, |due| due.min(deadline));
             let received = tokio::select! {
                 biased;
                 received = self.link.receive(&mut self.incoming) => received,
                 () = sleep_until(wake) => {
-                    if let Some(detail) = self.cpu.as_mut().and_then(CpuWatch::check) {
-                        return Some(Err(self.condemn(Cause::Limit { what: "cpu" }, &detail).await));
-                    }
                     if Instant::now() >= deadline {
                         return None;
                     }

@@ -192,6 +192,31 @@ fn the_limits_of_cpu_and_descriptors_hold() {
     assert_eq!(errno("fd-flood"), libc_errno::EMFILE);
 }
 
+#[test]
+fn the_limit_of_threads_holds() {
+    let idle = |mode: &str, threads: Option<u32>| {
+        let mut spec = hostile(mode, "");
+        spec.limits.threads = threads;
+        runtime().block_on(async {
+            let mut host = Host::spawn(&spec)?;
+            host.open().await?;
+            let started = std::time::Instant::now();
+            while started.elapsed().as_millis() < 1500 {
+                host.read(8, 50).await?;
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            host.close().await
+        })
+    };
+    let error = idle("threads", Some(32)).expect_err("200 threads");
+    let (cause, detail) = (error.cause(), error.detail());
+    assert_eq!(cause, Cause::Limit { what: "threads" }, "{detail}");
+    assert_eq!(detail, "201 threads, limit 32");
+    // Of the limit, and of nothing else.
+    idle("threads", Some(201)).expect("200 threads and the first");
+    idle("good", Some(1)).expect("the host itself has one");
+}
+
 /// Errnos by the numbers that x86-64 and aarch64 share.
 mod libc_errno {
     pub(super) const EPERM: i32 = 1;

@@ -212,6 +212,22 @@ static int32_t reach_agent(const dunlin_device *self) {
   return -EBADF;
 }
 
+static void *sleep_long(void *arg) {
+  nap(600000);
+  return arg;
+}
+
+/* More threads than a driver has any use for, each with the smallest stack. */
+static void flood_threads(void) {
+  pthread_attr_t attr;
+  pthread_t thread;
+  int n;
+  pthread_attr_init(&attr);
+  pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN);
+  for (n = 0; n < 200 && pthread_create(&thread, &attr, sleep_long, NULL) == 0; n++) pthread_detach(thread);
+  pthread_attr_destroy(&attr);
+}
+
 static void *nothing(void *arg) { return arg; }
 
 /* What C libraries do to their own process and must go on doing; EALREADY = it works. */
@@ -384,6 +400,7 @@ static int32_t hostile_read(dunlin_device *self, dunlin_sample *out, uint32_t ca
     for (n = 0; n < 3000; n++) fprintf(stderr, "noise %d \x1b[31m %s\n", (int)n, "0123456789012345678901234567890123456789");
     return fill(self, out, cap);
   }
+  if (is(self, "threads") && self->reads == 1) flood_threads();
   if (is(self, "burn") && self->reads == 1) start(burn, NULL);
   if (is(self, "overcount")) return (int32_t)cap + 1;
   if (is(self, "int-max")) return INT_MAX;
