@@ -24,6 +24,8 @@ use crate::usage::UsageWatch;
 
 /// How long a host that closed its socket may take to exit by itself before it is killed.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// Most last words of one host. It sends one for each signal, but threads that fault at the same time send their own.
+const LAST_WORDS_MAX: u32 = 64;
 /// How long a killed host may take to be gone. Longer only where the kernel holds it, in an uninterruptible call.
 const REAP_GRACE: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,7 @@ pub struct Host {
     pending: Option<Pending>,
     ending: Option<Ending>,
     last_words: Option<LastWords>,
+    last_words_count: u32,
     usage: Option<UsageWatch>,
     ready: Option<Box<Ready>>,
     channels: Vec<Channel>,
@@ -119,6 +122,7 @@ impl Host {
             pending: None,
             ending: None,
             last_words: None,
+            last_words_count: 0,
             ready: None,
             channels: Vec::new(),
             kinds: Vec::new(),
@@ -343,7 +347,7 @@ impl Host {
             };
             match reply {
                 Reply::LastWords(words) => {
-                    self.last_words = Some(words);
+                    self.heard(words).await?;
                     continue;
                 }
                 Reply::Failed(failure) => {
@@ -375,7 +379,7 @@ impl Host {
             }
             match self.event(until).await {
                 None => return Ok(()),
-                Some(Ok(Reply::LastWords(words))) => self.last_words = Some(words),
+                Some(Ok(Reply::LastWords(words))) => self.heard(words).await?,
                 Some(Ok(_)) => {
                     return Err(self
                         .condemn(Cause::Contract, "a reply that nobody asked for")
@@ -430,6 +434,18 @@ impl Host {
             };
             return Some(Err(self.condemn(Cause::Contract, &error).await));
         }
+    }
+
+    /// Keeps last words. They answer nothing, so a wait goes on after them; that many and no more, so that a host that
+    /// sends them without end does not keep the agent busy until the deadline, or between two reads.
+    async fn heard(&mut self, words: LastWords) -> Result<(), HostError> {
+        self.last_words = Some(words);
+        self.last_words_count += 1;
+        if self.last_words_count > LAST_WORDS_MAX {
+            let detail = format!("said its last words more than {LAST_WORDS_MAX} times");
+            return Err(self.condemn(Cause::Contract, &detail).await);
+        }
+        Ok(())
     }
 
     /// A failure that leaves the host usable is handed on; one that does not ends it.

@@ -217,6 +217,44 @@ fn the_limit_of_threads_holds() {
     idle("good", Some(1)).expect("the host itself has one");
 }
 
+#[test]
+fn a_flood_of_messages_holds_nobody_up() {
+    let within = std::time::Duration::from_secs(10);
+    let run = |spec| {
+        let failure = async { tokio::time::timeout(within, first_failure(spec)).await };
+        runtime().block_on(failure).expect("the wait ends")
+    };
+    let mut spec = hostile("last-words-flood", "");
+    spec.deadline_ms = 400;
+    let error = run(&spec).expect_err("last words without end");
+    assert_eq!(error.cause(), Cause::Contract, "{}", error.detail());
+    assert_eq!(error.detail(), "said its last words more than 64 times");
+    // Threads may die together, each with its words, and a host that was only asked to say them answers on.
+    let mut spec = hostile("last-words-many", "");
+    spec.options[1].1 = "19".into();
+    run(&spec).expect("60 are possible");
+}
+
+#[test]
+fn a_host_that_answers_ahead_is_watched_all_the_same() {
+    let mut spec = hostile("burn-ahead", "");
+    spec.limits.cpu_percent = Some(50);
+    spec.limits.cpu_window_ms = 300;
+    let error = runtime().block_on(async {
+        let mut host = Host::spawn(&spec).expect("starts");
+        host.open().await.expect("opens");
+        for _ in 0..150 {
+            if let Err(error) = host.read(8, 50).await {
+                return error;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("150 reads of a host that does nothing but burn a CPU");
+    });
+    let (cause, detail) = (error.cause(), error.detail());
+    assert_eq!(cause, Cause::Limit { what: "cpu" }, "{detail}");
+}
+
 /// Errnos by the numbers that x86-64 and aarch64 share.
 mod libc_errno {
     pub(super) const EPERM: i32 = 1;

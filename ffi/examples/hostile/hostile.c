@@ -228,6 +228,40 @@ static void flood_threads(void) {
   pthread_attr_destroy(&attr);
 }
 
+/* The host's socket to the agent, found as any code in the process can. */
+static int socket_of_host(void) {
+  int fd, kind;
+  for (fd = 0; fd < 64; fd++) {
+    socklen_t length = sizeof kind;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) == 0 && kind == SOCK_SEQPACKET) return fd;
+  }
+  return -1;
+}
+
+/* Last words as driver/src/last_words.rs sends them, without a death. */
+static void *say_last_words(void *arg) {
+  unsigned char message[36] = {1, 137};
+  long left = *(long *)arg;
+  int fd = socket_of_host();
+  message[8] = SIGSEGV;
+  for (; left != 0; left--) send(fd, message, sizeof message, MSG_NOSIGNAL);
+  return NULL;
+}
+
+/* Answers to requests that were not made yet: reads that found nothing. */
+static void answer_ahead(const struct dunlin_device *self) {
+  /* setup, open and channels came before the first read */
+  uint32_t first = 4, i;
+  int fd = socket_of_host();
+  if (self->reads > 1) return;
+  for (i = 0; i < 200; i++) {
+    unsigned char message[12] = {1, 132};
+    uint32_t sequence = first + i;
+    memcpy(message + 4, &sequence, sizeof sequence);
+    send(fd, message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
 static void *nothing(void *arg) { return arg; }
 
 /* What C libraries do to their own process and must go on doing; EALREADY = it works. */
@@ -399,6 +433,14 @@ static int32_t hostile_read(dunlin_device *self, dunlin_sample *out, uint32_t ca
   if (is(self, "flood")) {
     for (n = 0; n < 3000; n++) fprintf(stderr, "noise %d \x1b[31m %s\n", (int)n, "0123456789012345678901234567890123456789");
     return fill(self, out, cap);
+  }
+  if (is(self, "last-words-flood") || is(self, "last-words-many")) {
+    long count = is(self, "last-words-many") ? 60 : -1;
+    say_last_words(&count);
+  }
+  if (is(self, "burn-ahead")) {
+    answer_ahead(self);
+    for (;;) errno = 1;
   }
   if (is(self, "threads") && self->reads == 1) flood_threads();
   if (is(self, "burn") && self->reads == 1) start(burn, NULL);
