@@ -435,6 +435,34 @@ fn what_is_wrong_with_a_library_is_said() {
 }
 
 #[test]
+fn a_driver_cannot_read_what_lies_beside_it() {
+    let room = tempfile::tempdir().expect("room");
+    let key = room.path().join("agent.key");
+    std::fs::write(&key, "secret").expect("written");
+    let mut spec = hostile("read-file", key.to_str().expect("UTF-8"));
+    let library = room.path().join("vendor.so");
+    std::fs::copy(&spec.library, &library).expect("copied");
+    spec.library = library;
+    assert_eq!(errno_of(&spec), libc_errno::EACCES);
+    spec.options[1].1 = room.path().to_str().expect("UTF-8").into();
+    assert_eq!(errno_of(&spec), libc_errno::EACCES, "the directory");
+}
+
+#[test]
+fn a_library_beside_a_driver_needs_a_grant_and_the_error_says_so() {
+    let mut spec = spec("needs-beside");
+    spec.options = vec![("mode".into(), "good".into())];
+    let beside = spec.library.with_file_name("template.so");
+    let first = |spec: &dunlin_driver::Spec| runtime().block_on(first_failure(spec));
+    let error = first(&spec).expect_err("no grant");
+    assert_eq!(error.cause(), Cause::Start, "{}", error.detail());
+    let remedy = format!("add {} to `read` of its grants", beside.display());
+    assert!(error.detail().contains(&remedy), "{}", error.detail());
+    spec.grants.read.push(beside);
+    first(&spec).expect("granted");
+}
+
+#[test]
 fn a_pinned_library_loads_only_as_pinned() {
     use sha2::Digest as _;
     let mut spec = spec("template");
