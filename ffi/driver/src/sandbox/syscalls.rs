@@ -175,13 +175,13 @@ const ASKS_OF_A_PROCESS: &[i64] = &[
     libc::SYS_get_robust_list,
 ];
 
-/// Ways out that need no other right: TIOCSTI types into a terminal, TIOCLINUX pastes into one; FIOSETOWN and SIOCSPGRP
-/// name a process that gets this descriptor's signals. Numbers: asm-generic/ioctls.h, asm-generic/sockios.h.
+/// Ways out that need no other right: TIOCSTI types into a terminal, TIOCLINUX pastes into one, FIOSETOWN and
+/// `SIOCSPGRP` name a process that gets this descriptor's signals. Numbers: asm-generic/ioctls.h and sockios.h.
 const REFUSED_IOCTLS: &[u32] = &[0x5412, 0x541C, 0x8901, 0x8902];
 
-/// The same by fcntl: F_SETOWN 8, F_SETSIG 10, F_SETOWN_EX 15 choose the process and the signal, SIGKILL included.
-/// F_SETLEASE 1024 holds up whoever opens the file next, F_NOTIFY 1026 sends signals. Numbers: asm-generic/fcntl.h,
-/// linux/fcntl.h.
+/// The same by fcntl: `F_SETOWN` 8, `F_SETSIG` 10 and `F_SETOWN_EX` 15 choose the process and the signal, SIGKILL
+/// included. `F_SETLEASE` 1024 holds up whoever opens the file next, `F_NOTIFY` 1026 sends signals. Numbers:
+/// asm-generic/fcntl.h, linux/fcntl.h.
 const REFUSED_FCNTLS: &[u32] = &[8, 10, 15, 1024, 1026];
 
 const REFUSED: &[i64] = &[
