@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Name of the shared object, source under `ffi/examples`, macros.
-const DRIVERS: [(&str, &str, &[&str]); 8] = [
+/// Name of the shared object, source under `ffi/examples`, macros and other arguments.
+const DRIVERS: [(&str, &str, &[&str]); 9] = [
     ("template", "template.c", &[]),
     ("hostile", "hostile/hostile.c", &[]),
     ("bad-major", "hostile/hostile.c", &["-DMAJOR=2"]),
@@ -21,6 +21,12 @@ const DRIVERS: [(&str, &str, &[&str]); 8] = [
         &["-DREAD=0", "-Wno-unused-function"],
     ),
     ("bad-entry", "hostile/hostile.c", &["-DENTRY=other_entry"]),
+    // Needs the library beside it, as a vendor's driver may.
+    (
+        "needs-beside",
+        "hostile/hostile.c",
+        &["-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", "-l:template.so"],
+    ),
 ];
 
 fn main() {
@@ -57,6 +63,8 @@ fn build(target: &Path, source: &str, macros: &[&str]) {
         .arg(Path::new("../examples").join(source))
         .arg("-o")
         .arg(target)
+        .arg("-L")
+        .args(target.parent())
         .args(["-lpthread", "-lm"]);
     let status = command
         .status()

@@ -107,7 +107,7 @@ impl Library {
         // SAFETY: the name is NUL-terminated; running the constructors is what the caller accepted.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            return Err(load(loader_error()));
+            return Err(load(with_remedy(loader_error(), path)));
         }
         // SAFETY: the handle is open and stays so; the symbol is NUL-terminated.
         let entry = unsafe { libc::dlsym(handle, sys::ENTRY_SYMBOL.as_ptr()) };
@@ -156,6 +156,26 @@ fn loader_error() -> String {
     // SAFETY: not NULL, NUL-terminated by the loader, valid until the next call of the loader on this thread.
     let message = unsafe { CStr::from_ptr(message) };
     text::printable(message.to_bytes())
+}
+
+/// The loader's words, and what to do where it could not open a library that lies beside the driver: the sandbox grants
+/// the driver's own file alone. To see that a file is there needs no grant.
+fn with_remedy(said: String, driver: &Path) -> String {
+    // glibc's dl-load.c: "NAME: cannot open shared object file: ...", the same in every version. Where the words are
+    // others, in another language or C library, the remedy is left out.
+    let missing = said.split_once(": cannot open shared object file");
+    let name = missing.and_then(|(name, _)| Path::new(name).file_name());
+    let beside = name.zip(driver.parent()).map(|(name, at)| at.join(name));
+    match beside {
+        Some(beside) if beside != driver && beside.exists() => {
+            let grant = beside.display();
+            format!(
+                "{said}; {grant} is there, but only the driver's own file is granted: add \
+                 {grant} to `read` of its grants"
+            )
+        }
+        _ => said,
+    }
 }
 
 /// Copies and checks the table.

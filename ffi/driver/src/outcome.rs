@@ -24,7 +24,7 @@ pub enum Cause {
     },
     /// The host went over a limit and was ended.
     Limit {
-        /// `memory` or `cpu`.
+        /// `memory`, `cpu` or `threads`.
         what: &'static str,
     },
     /// The driver broke the ABI contract, or the host sent what no host sends.

@@ -20,10 +20,12 @@ use crate::protocol::{
 };
 use crate::reading::{Batch, Channel, Frames, Kind, Sample, Value, check_channels};
 use crate::spec::Spec;
-use crate::usage::CpuWatch;
+use crate::usage::UsageWatch;
 
 /// How long a host that closed its socket may take to exit by itself before it is killed.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// Most last words of one host. It sends one for each signal, but threads that fault at the same time send their own.
+const LAST_WORDS_MAX: u32 = 64;
 /// How long a killed host may take to be gone. Longer only where the kernel holds it, in an uninterruptible call.
 const REAP_GRACE: Duration = Duration::from_secs(2);
 
@@ -43,7 +45,8 @@ pub struct Host {
     pending: Option<Pending>,
     ending: Option<Ending>,
     last_words: Option<LastWords>,
-    cpu: Option<CpuWatch>,
+    last_words_count: u32,
+    usage: Option<UsageWatch>,
     ready: Option<Box<Ready>>,
     channels: Vec<Channel>,
     kinds: Vec<Kind>,
@@ -108,7 +111,7 @@ impl Host {
         // Ends with the pipe, so with the host.
         tokio::spawn(crate::output::forward(spec.name.clone(), from));
         let mut host = Host {
-            cpu: CpuWatch::new(pid, &spec.limits),
+            usage: UsageWatch::new(pid, &spec.limits),
             spec,
             child,
             pid,
@@ -119,6 +122,7 @@ impl Host {
             pending: None,
             ending: None,
             last_words: None,
+            last_words_count: 0,
             ready: None,
             channels: Vec::new(),
             kinds: Vec::new(),
@@ -343,7 +347,7 @@ impl Host {
             };
             match reply {
                 Reply::LastWords(words) => {
-                    self.last_words = Some(words);
+                    self.heard(words).await?;
                     continue;
                 }
                 Reply::Failed(failure) => {
@@ -367,7 +371,7 @@ impl Host {
         }
     }
 
-    /// Waits until `until` while nothing is asked, and notices when the host dies or burns CPU meanwhile.
+    /// Waits until `until` while nothing is asked, and notices when the host dies or goes over a limit meanwhile.
     pub(crate) async fn idle(&mut self, until: Instant) -> Result<(), HostError> {
         loop {
             if self.ending.is_some() {
@@ -375,7 +379,7 @@ impl Host {
             }
             match self.event(until).await {
                 None => return Ok(()),
-                Some(Ok(Reply::LastWords(words))) => self.last_words = Some(words),
+                Some(Ok(Reply::LastWords(words))) => self.heard(words).await?,
                 Some(Ok(_)) => {
                     return Err(self
                         .condemn(Cause::Contract, "a reply that nobody asked for")
@@ -386,18 +390,20 @@ impl Host {
         }
     }
 
-    /// The next reply, `None` at the deadline. Checks the CPU limit on the way.
+    /// The next reply, `None` at the deadline. Checks the limits that are watched on the way.
     async fn event(&mut self, deadline: Instant) -> Option<Result<Reply, HostError>> {
         loop {
-            let cpu_due = self.cpu.as_ref().map(CpuWatch::due);
-            let wake = cpu_due.map_or(deadline, |due| due.min(deadline));
+            // Before each receive: a host that always has a message ready would never let the timer have its turn.
+            if let Some(excess) = self.usage.as_mut().and_then(UsageWatch::check) {
+                let cause = Cause::Limit { what: excess.what };
+                return Some(Err(self.condemn(cause, &excess.detail).await));
+            }
+            let due = self.usage.as_ref().map(UsageWatch::due);
+            let wake = due.map_or(deadline, |due| due.min(deadline));
             let received = tokio::select! {
                 biased;
                 received = self.link.receive(&mut self.incoming) => received,
                 () = sleep_until(wake) => {
-                    if let Some(detail) = self.cpu.as_mut().and_then(CpuWatch::check) {
-                        return Some(Err(self.condemn(Cause::Limit { what: "cpu" }, &detail).await));
-                    }
                     if Instant::now() >= deadline {
                         return None;
                     }
@@ -428,6 +434,18 @@ impl Host {
             };
             return Some(Err(self.condemn(Cause::Contract, &error).await));
         }
+    }
+
+    /// Keeps last words. They answer nothing, so a wait goes on after them; that many and no more, so that a host that
+    /// sends them without end does not keep the agent busy until the deadline, or between two reads.
+    async fn heard(&mut self, words: LastWords) -> Result<(), HostError> {
+        self.last_words = Some(words);
+        self.last_words_count += 1;
+        if self.last_words_count > LAST_WORDS_MAX {
+            let detail = format!("said its last words more than {LAST_WORDS_MAX} times");
+            return Err(self.condemn(Cause::Contract, &detail).await);
+        }
+        Ok(())
     }
 
     /// A failure that leaves the host usable is handed on; one that does not ends it.

@@ -29,6 +29,8 @@ pub struct Limits {
     pub memory_mb: Option<u32>,
     /// Open file descriptors.
     pub fds: Option<u32>,
+    /// Threads, the host's own included, counted every half second.
+    pub threads: Option<u32>,
     /// Share of one CPU in percent, averaged over `cpu_window_ms`.
     pub cpu_percent: Option<u32>,
     /// Window of the CPU limit in milliseconds.
@@ -40,6 +42,7 @@ impl Default for Limits {
         Limits {
             memory_mb: Some(256),
             fds: Some(64),
+            threads: Some(32),
             cpu_percent: Some(90),
             cpu_window_ms: 5000,
         }

@@ -192,6 +192,69 @@ fn the_limits_of_cpu_and_descriptors_hold() {
     assert_eq!(errno("fd-flood"), libc_errno::EMFILE);
 }
 
+#[test]
+fn the_limit_of_threads_holds() {
+    let idle = |mode: &str, threads: Option<u32>| {
+        let mut spec = hostile(mode, "");
+        spec.limits.threads = threads;
+        runtime().block_on(async {
+            let mut host = Host::spawn(&spec)?;
+            host.open().await?;
+            let started = std::time::Instant::now();
+            while started.elapsed().as_millis() < 1500 {
+                host.read(8, 50).await?;
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            host.close().await
+        })
+    };
+    let error = idle("threads", Some(32)).expect_err("200 threads");
+    let (cause, detail) = (error.cause(), error.detail());
+    assert_eq!(cause, Cause::Limit { what: "threads" }, "{detail}");
+    assert_eq!(detail, "201 threads, limit 32");
+    // Of the limit, and of nothing else.
+    idle("threads", Some(201)).expect("200 threads and the first");
+    idle("good", Some(1)).expect("the host itself has one");
+}
+
+#[test]
+fn a_flood_of_messages_holds_nobody_up() {
+    let within = std::time::Duration::from_secs(10);
+    let run = |spec| {
+        let failure = async { tokio::time::timeout(within, first_failure(spec)).await };
+        runtime().block_on(failure).expect("the wait ends")
+    };
+    let mut spec = hostile("last-words-flood", "");
+    spec.deadline_ms = 400;
+    let error = run(&spec).expect_err("last words without end");
+    assert_eq!(error.cause(), Cause::Contract, "{}", error.detail());
+    assert_eq!(error.detail(), "said its last words more than 64 times");
+    // Threads may die together, each with its words, and a host that was only asked to say them answers on.
+    let mut spec = hostile("last-words-many", "");
+    spec.options[1].1 = "19".into();
+    run(&spec).expect("60 are possible");
+}
+
+#[test]
+fn a_host_that_answers_ahead_is_watched_all_the_same() {
+    let mut spec = hostile("burn-ahead", "");
+    spec.limits.cpu_percent = Some(50);
+    spec.limits.cpu_window_ms = 300;
+    let error = runtime().block_on(async {
+        let mut host = Host::spawn(&spec).expect("starts");
+        host.open().await.expect("opens");
+        for _ in 0..150 {
+            if let Err(error) = host.read(8, 50).await {
+                return error;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("150 reads of a host that does nothing but burn a CPU");
+    });
+    let (cause, detail) = (error.cause(), error.detail());
+    assert_eq!(cause, Cause::Limit { what: "cpu" }, "{detail}");
+}
+
 /// Errnos by the numbers that x86-64 and aarch64 share.
 mod libc_errno {
     pub(super) const EPERM: i32 = 1;
@@ -280,6 +343,37 @@ fn the_sandbox_holds() {
 }
 
 #[test]
+fn the_agent_is_out_of_reach_of_a_driver_of_its_own_user() {
+    use libc_errno::{EALREADY, ENOSYS, EPERM};
+    let cases = [
+        ("agent-rlimit", EPERM),
+        ("agent-rlimit-read", EPERM),
+        ("agent-affinity", EPERM),
+        ("agent-scheduler", EPERM),
+        ("agent-priority", EPERM),
+        ("agent-affinity-read", ENOSYS),
+        ("agent-scheduler-read", ENOSYS),
+        ("agent-param-read", ENOSYS),
+        ("agent-robust-list", ENOSYS),
+        // Landlock holds signals back where the kernel has it; these have to hold where it has not.
+        ("agent-owner", EPERM),
+        ("agent-signal", EPERM),
+        ("agent-owner-ex", EPERM),
+        ("agent-fiosetown", EPERM),
+        ("agent-siocspgrp", EPERM),
+        ("agent-notify", EPERM),
+        ("agent-lease", EPERM),
+        ("own-limits-set", EPERM),
+        // What C libraries need of the same calls works.
+        ("own-limits", EALREADY),
+        ("own-affinity", EALREADY),
+        ("own-thread", EALREADY),
+    ];
+    let found = cases.map(|(mode, _)| (mode, errno(mode)));
+    assert_eq!(found, cases);
+}
+
+#[test]
 fn grants_open_what_they_name_and_nothing_else() {
     let room = tempfile::tempdir().expect("room");
     let (mine, other) = (room.path().join("mine"), room.path().join("other"));
@@ -338,6 +432,34 @@ fn what_is_wrong_with_a_library_is_said() {
         let detail = refused(name);
         assert!(detail.contains(expected), "{name}: {detail}");
     }
+}
+
+#[test]
+fn a_driver_cannot_read_what_lies_beside_it() {
+    let room = tempfile::tempdir().expect("room");
+    let key = room.path().join("agent.key");
+    std::fs::write(&key, "secret").expect("written");
+    let mut spec = hostile("read-file", key.to_str().expect("UTF-8"));
+    let library = room.path().join("vendor.so");
+    std::fs::copy(&spec.library, &library).expect("copied");
+    spec.library = library;
+    assert_eq!(errno_of(&spec), libc_errno::EACCES);
+    spec.options[1].1 = room.path().to_str().expect("UTF-8").into();
+    assert_eq!(errno_of(&spec), libc_errno::EACCES, "the directory");
+}
+
+#[test]
+fn a_library_beside_a_driver_needs_a_grant_and_the_error_says_so() {
+    let mut spec = spec("needs-beside");
+    spec.options = vec![("mode".into(), "good".into())];
+    let beside = spec.library.with_file_name("template.so");
+    let first = |spec: &dunlin_driver::Spec| runtime().block_on(first_failure(spec));
+    let error = first(&spec).expect_err("no grant");
+    assert_eq!(error.cause(), Cause::Start, "{}", error.detail());
+    let remedy = format!("add {} to `read` of its grants", beside.display());
+    assert!(error.detail().contains(&remedy), "{}", error.detail());
+    spec.grants.read.push(beside);
+    first(&spec).expect("granted");
 }
 
 #[test]

@@ -15,12 +15,15 @@
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -168,6 +171,131 @@ static int32_t denied(long answer, const char *what) {
   return -error;
 }
 
+/* Ways to do something to the agent, which runs as the same user. What escapes is harmless: the limit that is there. */
+static int32_t reach_agent(const dunlin_device *self) {
+  struct rlimit64 limit;
+  struct f_owner_ex owner;
+  struct sched_param param;
+  cpu_set_t cpus;
+  void *head;
+  size_t length;
+  int agent = (int)getppid(), fd;
+  memset(&param, 0, sizeof param);
+  if (is(self, "agent-rlimit")) {
+    limit.rlim_cur = limit.rlim_max = RLIM64_INFINITY;
+    return denied(syscall(SYS_prlimit64, agent, RLIMIT_FSIZE, &limit, NULL), "prlimit64 of the agent");
+  }
+  if (is(self, "agent-rlimit-read"))
+    return denied(syscall(SYS_prlimit64, agent, RLIMIT_FSIZE, NULL, &limit), "prlimit64 asks about the agent");
+  CPU_ZERO(&cpus);
+  CPU_SET(0, &cpus);
+  if (is(self, "agent-affinity")) return denied(sched_setaffinity(agent, sizeof cpus, &cpus), "sched_setaffinity");
+  if (is(self, "agent-affinity-read"))
+    return denied(sched_getaffinity(agent, sizeof cpus, &cpus), "sched_getaffinity");
+  if (is(self, "agent-scheduler-read")) return denied(sched_getscheduler(agent), "sched_getscheduler");
+  if (is(self, "agent-param-read")) return denied(sched_getparam(agent, &param), "sched_getparam");
+  if (is(self, "agent-robust-list"))
+    return denied(syscall(SYS_get_robust_list, agent, &head, &length), "get_robust_list");
+  if (is(self, "agent-scheduler")) return denied(sched_setscheduler(agent, SCHED_BATCH, &param), "sched_setscheduler");
+  if (is(self, "agent-priority")) return denied(setpriority(PRIO_PROCESS, (id_t)agent, 19), "setpriority");
+  fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -EBADF;
+  if (is(self, "agent-owner")) return denied(fcntl(fd, F_SETOWN, agent), "F_SETOWN");
+  if (is(self, "agent-signal")) return denied(fcntl(fd, F_SETSIG, SIGKILL), "F_SETSIG");
+  owner.type = F_OWNER_PID;
+  owner.pid = agent;
+  if (is(self, "agent-owner-ex")) return denied(fcntl(fd, F_SETOWN_EX, &owner), "F_SETOWN_EX");
+  if (is(self, "agent-notify")) return denied(fcntl(fd, F_NOTIFY, DN_MODIFY), "F_NOTIFY");
+  if (is(self, "agent-lease")) return denied(fcntl(fd, F_SETLEASE, F_RDLCK), "F_SETLEASE");
+  if (is(self, "agent-fiosetown")) return denied(ioctl(fd, 0x8901, &agent), "FIOSETOWN");
+  if (is(self, "agent-siocspgrp")) return denied(ioctl(fd, 0x8902, &agent), "SIOCSPGRP");
+  return -EBADF;
+}
+
+static void *sleep_long(void *arg) {
+  nap(600000);
+  return arg;
+}
+
+/* More threads than a driver has any use for, each with the smallest stack. */
+static void flood_threads(void) {
+  pthread_attr_t attr;
+  pthread_t thread;
+  int n;
+  pthread_attr_init(&attr);
+  pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN);
+  for (n = 0; n < 200 && pthread_create(&thread, &attr, sleep_long, NULL) == 0; n++) pthread_detach(thread);
+  pthread_attr_destroy(&attr);
+}
+
+/* The host's socket to the agent, found as any code in the process can. */
+static int socket_of_host(void) {
+  int fd, kind;
+  for (fd = 0; fd < 64; fd++) {
+    socklen_t length = sizeof kind;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) == 0 && kind == SOCK_SEQPACKET) return fd;
+  }
+  return -1;
+}
+
+/* Last words as driver/src/last_words.rs sends them, without a death. */
+static void *say_last_words(void *arg) {
+  unsigned char message[36] = {1, 137};
+  long left = *(long *)arg;
+  int fd = socket_of_host();
+  message[8] = SIGSEGV;
+  for (; left != 0; left--) send(fd, message, sizeof message, MSG_NOSIGNAL);
+  return NULL;
+}
+
+/* Answers to requests that were not made yet: reads that found nothing. */
+static void answer_ahead(const struct dunlin_device *self) {
+  /* setup, open and channels came before the first read */
+  uint32_t first = 4, i;
+  int fd = socket_of_host();
+  if (self->reads > 1) return;
+  for (i = 0; i < 200; i++) {
+    unsigned char message[12] = {1, 132};
+    uint32_t sequence = first + i;
+    memcpy(message + 4, &sequence, sizeof sequence);
+    send(fd, message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
+static void *nothing(void *arg) { return arg; }
+
+/* What C libraries do to their own process and must go on doing; EALREADY = it works. */
+static int32_t keep_to_itself(const dunlin_device *self) {
+  if (is(self, "own-limits")) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -errno;
+    if (syscall(SYS_prlimit64, getpid(), RLIMIT_AS, NULL, &limit) != 0) return -errno;
+    return sysconf(_SC_OPEN_MAX) > 0 ? -EALREADY : -EINVAL;
+  }
+  if (is(self, "own-limits-set")) { /* not needed, so not allowed */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -errno;
+    return denied(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+  }
+  if (is(self, "own-affinity")) {
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return -errno;
+    if (sched_setaffinity(getpid(), sizeof cpus, &cpus) != 0) return -errno;
+    return sched_getscheduler(0) >= 0 ? -EALREADY : -errno;
+  }
+  if (is(self, "own-thread")) { /* glibc asks for the affinity of another thread on the way */
+    pthread_attr_t attr;
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, nothing, NULL);
+    if (error != 0) return -error;
+    error = pthread_getattr_np(thread, &attr);
+    if (error == 0) pthread_attr_destroy(&attr);
+    pthread_join(thread, NULL);
+    return error == 0 ? -EALREADY : -error;
+  }
+  return -EBADF;
+}
+
 static int32_t reach_out(dunlin_device *self) {
   if (is(self, "fork")) {
     pid_t pid = fork();
@@ -204,6 +332,8 @@ static int32_t reach_out(dunlin_device *self) {
   if (is(self, "outlive")) return denied(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0), "pdeathsig");
   if (is(self, "unshare")) return denied(syscall(SYS_unshare, 0x10000000), "unshare");
   if (is(self, "seccomp")) return denied(syscall(SYS_seccomp, 0, 0, NULL), "seccomp");
+  if (strncmp(self->mode, "agent-", 6) == 0) return reach_agent(self);
+  if (strncmp(self->mode, "own-", 4) == 0) return keep_to_itself(self);
   if (is(self, "environment")) return environ != NULL && environ[0] != NULL ? -EEXIST : -EACCES;
   if (is(self, "read-file")) {
     int fd = open(self->arg, O_RDONLY);
@@ -304,6 +434,15 @@ static int32_t hostile_read(dunlin_device *self, dunlin_sample *out, uint32_t ca
     for (n = 0; n < 3000; n++) fprintf(stderr, "noise %d \x1b[31m %s\n", (int)n, "0123456789012345678901234567890123456789");
     return fill(self, out, cap);
   }
+  if (is(self, "last-words-flood") || is(self, "last-words-many")) {
+    long count = is(self, "last-words-many") ? 60 : -1;
+    say_last_words(&count);
+  }
+  if (is(self, "burn-ahead")) {
+    answer_ahead(self);
+    for (;;) errno = 1;
+  }
+  if (is(self, "threads") && self->reads == 1) flood_threads();
   if (is(self, "burn") && self->reads == 1) start(burn, NULL);
   if (is(self, "overcount")) return (int32_t)cap + 1;
   if (is(self, "int-max")) return INT_MAX;

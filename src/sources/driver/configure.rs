@@ -148,6 +148,7 @@ fn limits(source: &mut Section<'_>, limits: &mut Limits) {
     };
     limits.memory_mb = limit("memory_mb", 16..=65_536, limits.memory_mb);
     limits.fds = limit("fds", 16..=4096, limits.fds);
+    limits.threads = limit("threads", 1..=1024, limits.threads);
     limits.cpu_percent = limit("cpu_percent", 1..=6400, limits.cpu_percent);
 }
 

@@ -106,7 +106,12 @@ fn encode_setup(out: &mut Vec<u8>, sequence: u32, setup: &Setup) {
         w.text(address, TEXT_MAX_BYTES);
     }
     let limits = &setup.limits;
-    for limit in [limits.memory_mb, limits.fds, limits.cpu_percent] {
+    for limit in [
+        limits.memory_mb,
+        limits.fds,
+        limits.threads,
+        limits.cpu_percent,
+    ] {
         match limit {
             None => w.u8(0),
             Some(limit) => w.u8(1).u32(limit),
@@ -186,6 +191,7 @@ fn decode_setup(r: &mut Reader<'_>) -> Result<Setup, Malformed> {
     let limits = Limits {
         memory_mb: limit(r)?,
         fds: limit(r)?,
+        threads: limit(r)?,
         cpu_percent: limit(r)?,
         cpu_window_ms: r.u32()?,
     };

@@ -53,9 +53,8 @@ pub(super) fn restrict(
     for path in LIBRARIES {
         ruleset = allow(ruleset, Path::new(path), run, &mut Vec::new())?;
     }
-    if let Some(directory) = setup.library.parent() {
-        ruleset = allow(ruleset, directory, run, missing)?;
-    }
+    // The file and not its directory, in which there may be keys: a driver may lie in a home or beside a configuration.
+    ruleset = allow(ruleset, &setup.library, run, missing)?;
     for path in READ {
         ruleset = allow(ruleset, Path::new(path), read, &mut Vec::new())?;
     }

@@ -41,6 +41,11 @@ fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, seccompiler::BackendE
     SeccompRule::new(conditions)
 }
 
+/// That the first argument is this process id.
+fn pid(id: u64) -> Result<Condition, seccompiler::BackendError> {
+    Condition::new(0, Len::Dword, Op::Eq, id)
+}
+
 fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
@@ -60,6 +65,21 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
             vec![rule(vec![Condition::new(0, Len::Dword, Op::Eq, own)?])?],
         );
     }
+
+    // Calls that name a process: this one only. The agent has the same user, so the kernel would let a driver lower the
+    // agent's limits (RLIMIT_FSIZE 0 kills it at its next write) or pin its threads to one CPU. Another thread of this
+    // process cannot be told from another process by a filter; where glibc asks about one, in pthread_getattr_np, it
+    // lives with ENOSYS and not with EPERM, which is why the second filter leaves the calls that only ask alone.
+    for call in OF_A_PROCESS.iter().chain(ASKS_OF_A_PROCESS) {
+        rules.insert(*call, vec![rule(vec![pid(0)?])?, rule(vec![pid(own)?])?]);
+    }
+    // getrlimit, which is prlimit64 without a new limit. glibc, libmodbus and libsensors set none.
+    let asks = || Condition::new(2, Len::Qword, Op::Eq, 0);
+    let rlimit = vec![
+        rule(vec![pid(0)?, asks()?])?,
+        rule(vec![pid(own)?, asks()?])?,
+    ];
+    rules.insert(libc::SYS_prlimit64, rlimit);
 
     // prctl, but not to outlive the agent or to be traced.
     let kept = [
@@ -128,14 +148,41 @@ fn refused(network: bool) -> Result<Rules, seccompiler::BackendError> {
             vec![rule(vec![Condition::new(0, Len::Dword, Op::Ne, own)?])?],
         );
     }
-    // TIOCSTI types into a terminal, TIOCLINUX pastes into one: ways out that need no other right.
-    let ioctls: Result<Vec<_>, _> = [0x5412, 0x541C]
-        .into_iter()
-        .map(|request| rule(vec![Condition::new(1, Len::Dword, Op::Eq, request)?]))
-        .collect();
-    rules.insert(libc::SYS_ioctl, ioctls?);
+    let other = |id| Condition::new(0, Len::Dword, Op::Ne, id);
+    for call in OF_A_PROCESS {
+        rules.insert(*call, vec![rule(vec![other(0)?, other(own)?])?]);
+    }
+    let sets = Condition::new(2, Len::Qword, Op::Ne, 0)?;
+    let limits = vec![rule(vec![sets])?, rule(vec![other(0)?, other(own)?])?];
+    rules.insert(libc::SYS_prlimit64, limits);
+    // Both take the request or command as 32 bits and ignore what lies above.
+    let second_is_one_of = |requests: &[u32]| -> Result<Vec<_>, _> {
+        let is = |request: &u32| Condition::new(1, Len::Dword, Op::Eq, u64::from(*request));
+        requests.iter().map(|r| rule(vec![is(r)?])).collect()
+    };
+    rules.insert(libc::SYS_ioctl, second_is_one_of(REFUSED_IOCTLS)?);
+    rules.insert(libc::SYS_fcntl, second_is_one_of(REFUSED_FCNTLS)?);
     Ok(rules)
 }
+
+/// Calls whose first argument is a process and that change it.
+const OF_A_PROCESS: &[i64] = &[libc::SYS_sched_setaffinity];
+/// Calls whose first argument is a process and that only ask.
+const ASKS_OF_A_PROCESS: &[i64] = &[
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_get_robust_list,
+];
+
+/// Ways out that need no other right: TIOCSTI types into a terminal, TIOCLINUX pastes into one, FIOSETOWN and
+/// `SIOCSPGRP` name a process that gets this descriptor's signals. Numbers: asm-generic/ioctls.h and sockios.h.
+const REFUSED_IOCTLS: &[u32] = &[0x5412, 0x541C, 0x8901, 0x8902];
+
+/// The same by fcntl: `F_SETOWN` 8, `F_SETSIG` 10 and `F_SETOWN_EX` 15 choose the process and the signal, SIGKILL
+/// included. `F_SETLEASE` 1024 holds up whoever opens the file next, `F_NOTIFY` 1026 sends signals. Numbers:
+/// asm-generic/fcntl.h, linux/fcntl.h.
+const REFUSED_FCNTLS: &[u32] = &[8, 10, 15, 1024, 1026];
 
 const REFUSED: &[i64] = &[
     libc::SYS_execve,
@@ -177,6 +224,11 @@ const REFUSED: &[i64] = &[
     libc::SYS_clock_settime,
     libc::SYS_settimeofday,
     libc::SYS_sethostname,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
     libc::SYS_io_uring_setup,
     libc::SYS_userfaultfd,
     libc::SYS_seccomp,
@@ -235,15 +287,10 @@ const ALWAYS: &[i64] = &[
     // threads
     libc::SYS_futex,
     libc::SYS_set_robust_list,
-    libc::SYS_get_robust_list,
     libc::SYS_rseq,
     libc::SYS_set_tid_address,
     libc::SYS_gettid,
     libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_sched_setaffinity,
-    libc::SYS_sched_getparam,
-    libc::SYS_sched_getscheduler,
     libc::SYS_sched_get_priority_max,
     libc::SYS_sched_get_priority_min,
     libc::SYS_getcpu,
@@ -296,7 +343,6 @@ const ALWAYS: &[i64] = &[
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrusage,
-    libc::SYS_prlimit64,
     libc::SYS_getrandom,
     // to put the second filter on, which takes it away
     libc::SYS_seccomp,
