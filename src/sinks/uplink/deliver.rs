@@ -173,13 +173,13 @@ impl Delivery {
                     let payload = stored.slice_ref(message.payload);
                     let topic = shared(&mut self.topics, message.topic);
                     let records = u64::from(message.records);
-                    self.ledgers[class as usize].sent(position, records, stored.clone());
+                    self.ledgers[class as usize].sent(position, records);
                     permit.publish(ledger::token(class, position), topic, payload);
                 }
                 Err(error) => {
                     drop(permit);
                     // Its checksum held, so it was stored like this: by another version.
-                    self.set_aside(class, position, stored, &error.to_string())
+                    self.set_aside((class, position), 1, "".into(), stored, &error.to_string())
                         .await;
                 }
             }
@@ -224,12 +224,20 @@ impl Delivery {
                 token,
                 reason,
                 detail,
+                topic,
+                payload,
             } => {
                 let (class, position) = ledger::of_token(token);
                 let reason = format!("{reason} {detail}");
-                if let Some(stored) = self.ledgers[class as usize].stored(position) {
-                    self.set_aside(class, position, stored, reason.trim_end())
-                        .await;
+                if let Some(records) = self.ledgers[class as usize].records(position) {
+                    self.set_aside(
+                        (class, position),
+                        records,
+                        topic,
+                        payload,
+                        reason.trim_end(),
+                    )
+                    .await;
                 }
             }
             Event::Connected {
@@ -255,13 +263,32 @@ impl Delivery {
                 self.connection(false);
             }
             Event::Deferred {
-                reason, retry_in, ..
+                topic,
+                reason,
+                retry_in,
+                ..
             } => {
                 let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
-                stats
-                    .state
-                    .set(format!("the broker refuses messages for now: {reason}"));
-                tracing::warn!(retry_ms, "the broker refuses messages for now: {reason}");
+                let words = format!("the broker refuses messages of {topic} for now: {reason}");
+                tracing::warn!(retry_ms, "{words}; the other topics go on");
+                stats.state.set(words);
+            }
+            Event::Resumed {
+                topic,
+                still_refused,
+            } => {
+                tracing::info!(still_refused, "the broker takes messages of {topic} again");
+                stats.state.set(if still_refused == 0 {
+                    "connected".to_owned()
+                } else {
+                    format!("the broker refuses messages of {still_refused} topics for now")
+                });
+            }
+            Event::ParkingFull { messages, bytes } => {
+                let words =
+                    "every topic waits: too many messages of topics that the broker refuses";
+                tracing::error!(messages, bytes, "{words}");
+                stats.state.set(words.to_owned());
             }
             Event::Subscribed { .. } | Event::Message(_) => {}
         }
@@ -275,15 +302,18 @@ impl Delivery {
     }
 
     /// Keeps a message that will never be delivered, durably, and lets the rest go on.
-    async fn set_aside(&mut self, class: Class, position: u64, stored: bytes::Bytes, reason: &str) {
-        let records = message::read(&stored).map_or(1, |message| u64::from(message.records));
+    async fn set_aside(
+        &mut self,
+        (class, position): (Class, u64),
+        records: u64,
+        topic: Arc<str>,
+        payload: bytes::Bytes,
+        reason: &str,
+    ) {
         let quarantine = Arc::clone(&self.parts.quarantine);
         let words = reason.to_owned();
-        let kept = tokio::task::spawn_blocking(move || match message::read(&stored) {
-            Ok(message) => quarantine.keep(&words, message.topic, message.payload),
-            Err(_) => quarantine.keep(&words, "", &stored),
-        })
-        .await;
+        let kept =
+            tokio::task::spawn_blocking(move || quarantine.keep(&words, &topic, &payload)).await;
         match kept {
             Ok(Ok(true)) => tracing::error!(
                 records,
