@@ -113,7 +113,14 @@ impl Session {
         self.close();
         self.connections += 1;
         // Packet ids of an earlier process mean nothing to this one; those of an earlier connection do.
-        let clean_start = !self.established;
+        // A kept session must see again what it has not answered, also what it would refuse, and where it hangs up after a
+        // refusal nothing else would get through. What only sends loses nothing with the session.
+        let clean_start = !self.established
+            || (self.settings.subscriptions.is_empty()
+                && self
+                    .window
+                    .unanswered()
+                    .any(|g| self.parking.holds(&g.topic)));
         codec::connect(
             &mut self.output,
             &codec::Connect {

@@ -103,8 +103,8 @@ async fn a_broker_that_hangs_up_after_each_refusal_is_not_stormed() {
             let (mut input, mut read) = (Vec::new(), [0; 4096]);
             let count = stream.read(&mut read).await.unwrap();
             assert!(count > 0 && read[0] == 0x10);
-            // CONNACK; the session is kept from the second connection on.
-            let present = u8::from(accepted > 1);
+            // CONNACK; the session is kept unless a clean start is asked for.
+            let present = u8::from(read[9] & 2 == 0);
             stream.write_all(&[0x20, 3, present, 0, 0]).await.unwrap();
             while let Ok(Ok(count @ 1..)) = timeout_at(end, stream.read(&mut read)).await {
                 input.extend_from_slice(&read[..count]);
@@ -117,6 +117,8 @@ async fn a_broker_that_hangs_up_after_each_refusal_is_not_stormed() {
                     stream.write_all(&[0x40, 3, high, low, code]).await.ok();
                     if refuse {
                         stream.shutdown().await.ok();
+                        // Unread bytes would make a reset of it, which may overtake the PUBACK.
+                        while let Ok(Ok(1..)) = timeout_at(end, stream.read(&mut read)).await {}
                         continue 'connections;
                     }
                 }
@@ -144,10 +146,7 @@ async fn a_broker_that_hangs_up_after_each_refusal_is_not_stormed() {
         accepted = broker => accepted.unwrap(),
         () = watch => unreachable!("the uplink lives"),
     };
-    // A hang-up for what was in flight with the first refusal at most, then one a probe.
-    assert!(
-        (2..=20).contains(&accepted),
-        "{accepted} connections in 3 s"
-    );
-    assert!(good > 0, "nothing got through");
+    // One hang-up for the first refusal, then one a probe, of which each waits 1 to 2 s.
+    assert!((2..=6).contains(&accepted), "{accepted} connections in 3 s");
+    assert_eq!(good, 100, "the other topic waits");
 }

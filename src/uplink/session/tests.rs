@@ -101,6 +101,11 @@ impl Script {
         let bytes = self.written();
         let (mut rest, mut seen) = (&bytes[..], Vec::new());
         while let Some((header, whole)) = codec::frame(rest, u32::MAX).unwrap() {
+            // SUBSCRIBE is for brokers only.
+            if rest[0] == 0x82 {
+                rest = &rest[whole..];
+                continue;
+            }
             if let Packet::Publish(p) = codec::decode(rest[0], &rest[header..whole]).unwrap() {
                 seen.push(Seen {
                     id: p.packet_id,

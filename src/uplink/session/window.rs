@@ -78,8 +78,7 @@ impl Window {
 
     /// Messages not yet answered.
     pub(super) fn outstanding(&self) -> usize {
-        let open = |slot: &&Slot| !matches!(slot, Slot::Done);
-        self.slots.iter().filter(open).count() + self.new.len()
+        self.unanswered().count() + self.new.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,6 +88,14 @@ impl Window {
     /// Sent on this connection and not acknowledged.
     pub(super) fn sent(&self) -> usize {
         self.sent
+    }
+
+    /// Messages that the broker has seen and not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Given> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Again(given, _) | Slot::Sent(given, _) => Some(given),
+            Slot::Done => None,
+        })
     }
 
     pub(super) fn push(&mut self, given: Given) {

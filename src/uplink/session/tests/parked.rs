@@ -35,6 +35,18 @@ fn wake(s: &mut Script) -> Vec<(String, u64)> {
     serve(s, &[])
 }
 
+/// With a subscription, for which the session is kept; or without, and the session is given up where it helps.
+fn subscribed(subscribed: bool) -> Settings {
+    let mut settings = settings();
+    if subscribed {
+        settings.subscriptions = vec![Subscription {
+            filter: "x".into(),
+            qos: Qos::AtLeastOnce,
+        }];
+    }
+    settings
+}
+
 fn small() -> Settings {
     let mut settings = settings();
     settings.inflight_max = 8;
@@ -130,8 +142,8 @@ fn what_was_in_flight_with_a_refused_one_comes_back_into_its_place() {
 
 #[test]
 fn parked_messages_live_over_connections() {
-    for present in [true, false] {
-        let mut s = Script::connected(&[]);
+    for (keeps, present) in [(true, true), (true, false), (false, false)] {
+        let mut s = Script::connected_with(subscribed(keeps), &[]);
         for token in 0..3 {
             s.publish(token, "bad");
         }
@@ -141,7 +153,8 @@ fn parked_messages_live_over_connections() {
         // 1, 2 and 3 have no answer.
         s.session.close();
         s.publish(4, "bad");
-        s.open();
+        let flags = s.open();
+        assert_eq!(flags, if keeps { 0 } else { 2 }, "clean start");
         s.connack(present, &[]).unwrap();
         let seen = s.seen();
         let again: Vec<_> = seen.iter().map(|p| (&*p.payload, p.duplicate)).collect();
@@ -170,8 +183,8 @@ fn parked_messages_live_over_connections() {
 
 #[test]
 fn a_probe_that_costs_the_connection_is_sent_again_only_where_the_session_is_kept() {
-    for present in [true, false] {
-        let mut s = Script::connected(&[]);
+    for (keeps, present) in [(true, true), (true, false), (false, false)] {
+        let mut s = Script::connected_with(subscribed(keeps), &[]);
         s.publish(0, "bad");
         s.publish(1, "bad");
         serve(&mut s, &[("bad", 0x87)]);
@@ -179,7 +192,8 @@ fn a_probe_that_costs_the_connection_is_sent_again_only_where_the_session_is_kep
         s.session.pump(s.now_ms);
         assert_eq!(s.payloads(), ["0"], "the probe");
         s.session.close();
-        s.open();
+        let flags = s.open();
+        assert_eq!(flags, if keeps { 0 } else { 2 }, "clean start");
         s.connack(present, &[]).unwrap();
         let seen = s.seen();
         assert_eq!(seen.len(), usize::from(present));
