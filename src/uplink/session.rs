@@ -210,25 +210,24 @@ impl Session {
         } else {
             None
         };
-        match fault {
-            Some((reason, detail)) => self.event(Event::Rejected {
+        if let Some((reason, detail)) = fault {
+            self.event(Event::Rejected {
                 token,
                 reason,
                 detail: detail.to_owned(),
                 topic,
                 payload,
-            }),
-            None => {
-                let seq = self.given;
-                self.given += 1;
-                self.window.push(Given {
-                    seq,
-                    token,
-                    topic,
-                    payload,
-                });
-            }
+            });
+            return;
         }
+        let seq = self.given;
+        self.given += 1;
+        self.window.push(Given {
+            seq,
+            token,
+            topic,
+            payload,
+        });
     }
 
     /// What is to be written.

@@ -12,12 +12,11 @@ fn serve(s: &mut Script, refused: &[(&str, u8)]) -> Vec<(String, u64)> {
             return taken;
         }
         for p in seen {
-            match refused.iter().find(|(topic, _)| *topic == p.topic) {
-                Some((_, code)) => s.ack(p.id, *code),
-                None => {
-                    s.ack(p.id, 0);
-                    taken.push((p.topic, p.payload.parse().unwrap()));
-                }
+            if let Some((_, code)) = refused.iter().find(|(topic, _)| *topic == p.topic) {
+                s.ack(p.id, *code);
+            } else {
+                s.ack(p.id, 0);
+                taken.push((p.topic, p.payload.parse().unwrap()));
             }
         }
     }
@@ -228,7 +227,9 @@ fn a_session_lost_while_a_topic_catches_up_keeps_its_order() {
     let seen = s.seen();
     assert_eq!(seen.len(), 8);
     let mut taken: Vec<u64> = seen.iter().map(|p| p.payload.parse().unwrap()).collect();
-    seen.iter().for_each(|p| s.ack(p.id, 0));
+    for p in &seen {
+        s.ack(p.id, 0);
+    }
     taken.extend(of(&serve(&mut s, &[]), "t"));
     assert_eq!(taken, (1..=40).collect::<Vec<_>>());
 }
