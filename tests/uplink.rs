@@ -2,6 +2,8 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[path = "uplink/refused.rs"]
+mod refused;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;

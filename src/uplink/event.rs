@@ -49,15 +49,37 @@ pub enum Event {
         reason: ReasonCode,
         /// The broker's words, or ours where the broker was not asked.
         detail: String,
+        /// Its topic.
+        topic: Arc<str>,
+        /// Its payload, for whoever keeps what cannot be delivered.
+        payload: Bytes,
     },
-    /// The broker refused a message for now; it and all after it wait. Told once per change of reason.
+    /// The broker refused a message for now; it and those after it on the same topic are parked, the other topics go on.
+    /// Told when a topic stops, and when the reason changes.
     Deferred {
         /// Token of the message.
         token: u64,
+        /// The topic that waits.
+        topic: Arc<str>,
         /// Why.
         reason: ReasonCode,
         /// When it is sent again.
         retry_in: Duration,
+    },
+    /// The broker takes messages of a topic again that it had refused.
+    Resumed {
+        /// The topic.
+        topic: Arc<str>,
+        /// Topics that it still refuses.
+        still_refused: usize,
+    },
+    /// No more messages of refused topics fit into the session: from the next of them on, every topic waits. Told once
+    /// until a topic is taken again.
+    ParkingFull {
+        /// Messages parked.
+        messages: usize,
+        /// Their bytes.
+        bytes: usize,
     },
     /// The broker answered a subscription.
     Subscribed {

@@ -4,6 +4,8 @@
 //! holds, wakes it at `deadline_ms` (`tick`), and tells it of the end (`close`). Times are milliseconds since any
 //! instant that never goes back. Messages stay in it from `publish` to their PUBACK, over any number of connections.
 
+mod parking;
+mod send;
 mod timers;
 mod window;
 
@@ -15,14 +17,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::backoff::Backoff;
 use super::codec::{self, ConnAck, Malformed, Packet, PubAck};
 use super::endpoint::Endpoint;
 use super::error::Lost;
 use super::event::{Event, Message};
-use super::reason::{Pace, ReasonCode, Verdict};
+use super::reason::{ReasonCode, Verdict};
 use super::settings::{Qos, Settings, Subscription};
-use window::{PUBLISH_ID_MAX, Window};
+use parking::Parking;
+use window::{Given, PUBLISH_ID_MAX, Window};
+
+pub use parking::{PARKED_MAX, PARKED_MAX_BYTES};
 
 /// Bytes waiting to be written above which nothing more is encoded.
 pub const OUTPUT_MAX_BYTES: usize = 256 << 10;
@@ -35,6 +39,9 @@ pub const PING_TIMEOUT_MS: u64 = 10_000;
 pub struct Session {
     settings: Settings,
     window: Window,
+    parking: Parking,
+    /// Messages ever given: the number of the next, which is its place in the order of its topic.
+    given: u64,
     /// The broker may hold a session of this process.
     established: bool,
     connection: Option<Connection>,
@@ -45,9 +52,8 @@ pub struct Session {
     input: Vec<u8>,
     events: VecDeque<(u64, Event, u16)>,
     client_id: Arc<str>,
-    retry: Backoff,
-    resume_at_ms: Option<u64>,
-    deferred_for: Option<ReasonCode>,
+    /// The caller knows that parking is full.
+    full_told: bool,
     stray_acks: u64,
 }
 
@@ -80,12 +86,13 @@ impl Session {
     /// A session without a connection. `seed` is for jitter.
     pub fn new(settings: Settings, seed: u64) -> Session {
         let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let retry = Backoff::new(
-            millis(settings.backoff.base),
-            millis(settings.backoff.max),
-            seed,
-        );
         Session {
+            parking: Parking::new(
+                millis(settings.backoff.base),
+                millis(settings.backoff.max),
+                seed,
+            ),
+            given: 0,
             window: Window::new(settings.inflight_max, settings.inflight_max_bytes),
             client_id: settings.client_id.as_str().into(),
             settings,
@@ -96,9 +103,7 @@ impl Session {
             written: 0,
             input: Vec::new(),
             events: VecDeque::new(),
-            retry,
-            resume_at_ms: None,
-            deferred_for: None,
+            full_told: false,
             stray_acks: 0,
         }
     }
@@ -108,7 +113,14 @@ impl Session {
         self.close();
         self.connections += 1;
         // Packet ids of an earlier process mean nothing to this one; those of an earlier connection do.
-        let clean_start = !self.established;
+        // A kept session must see again what it has not answered, also what it would refuse, and where it hangs up after a
+        // refusal nothing else would get through. What only sends loses nothing with the session.
+        let clean_start = !self.established
+            || (self.settings.subscriptions.is_empty()
+                && self
+                    .window
+                    .unanswered()
+                    .any(|g| self.parking.holds(&g.topic)));
         codec::connect(
             &mut self.output,
             &codec::Connect {
@@ -143,11 +155,8 @@ impl Session {
         self.output.clear();
         self.written = 0;
         self.input.clear();
+        // Parked messages keep their wait: a new connection is not a way round a quota.
         self.window.rewind();
-        // Refused messages keep their wait: a new connection is not a way round a quota.
-        if self.resume_at_ms.is_none() {
-            self.deferred_for = None;
-        }
     }
 
     /// Whether CONNACK has come on this connection.
@@ -168,14 +177,19 @@ impl Session {
         self.window.room()
     }
 
-    /// Messages without a PUBACK.
+    /// Messages without a PUBACK, with those parked.
     pub fn outstanding(&self) -> usize {
-        self.window.outstanding()
+        self.window.outstanding() + self.parking.messages()
+    }
+
+    /// Messages parked because the broker refuses their topic for now.
+    pub fn parked(&self) -> usize {
+        self.parking.messages()
     }
 
     /// Whether no message waits for a PUBACK.
     pub fn is_idle(&self) -> bool {
-        self.window.is_empty()
+        self.window.is_empty() && self.parking.messages() == 0
     }
 
     /// PUBACKs for ids that were not in flight: late, doubled or wrong ones.
@@ -196,87 +210,24 @@ impl Session {
         } else {
             None
         };
-        match fault {
-            Some((reason, detail)) => self.event(Event::Rejected {
+        if let Some((reason, detail)) = fault {
+            self.event(Event::Rejected {
                 token,
                 reason,
                 detail: detail.to_owned(),
-            }),
-            None => self.window.push(token, topic, payload),
-        }
-    }
-
-    /// Encodes what may be sent now.
-    pub fn pump(&mut self, now_ms: u64) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        let Some(limits) = &connection.limits else {
-            return;
-        };
-        if self.resume_at_ms.is_some_and(|at| now_ms < at) {
-            return;
-        }
-        if self.resume_at_ms.take().is_some() {
-            self.window.resume_deferred();
-        }
-        while self.window.sent() < limits.inflight_max && self.output.len() < OUTPUT_MAX_BYTES {
-            let Some((index, packet_id)) = self.window.next_waiting() else {
-                break;
-            };
-            let slot = self.window.slot(index);
-            let (alias, known) = match &connection.last_alias {
-                Some((topic, alias)) if Arc::ptr_eq(topic, &slot.topic) => (Some(*alias), true),
-                _ => match connection.aliases.get(&slot.topic) {
-                    Some(alias) => (Some(*alias), true),
-                    None => match u16::try_from(connection.aliases.len() + 1) {
-                        Ok(next) if next <= limits.topic_alias_max => (Some(next), false),
-                        _ => (None, false),
-                    },
-                },
-            };
-            let topic = if known { "" } else { &*slot.topic };
-            let bytes = codec::publish_bytes(topic, alias.is_some(), &slot.payload);
-            if bytes > limits.packet_max_bytes {
-                let detail = format!(
-                    "{bytes} bytes; the broker takes {}",
-                    limits.packet_max_bytes
-                );
-                let token = slot.token;
-                self.window.mark_done(index);
-                let reason = ReasonCode::PACKET_TOO_LARGE;
-                self.events.push_back((
-                    self.connections,
-                    Event::Rejected {
-                        token,
-                        reason,
-                        detail,
-                    },
-                    0,
-                ));
-                continue;
-            }
-            let duplicate = slot.unanswered;
-            codec::publish(
-                &mut self.output,
                 topic,
-                alias,
-                packet_id,
-                duplicate,
-                &slot.payload,
-            );
-            if let Some(alias) = alias {
-                if !known {
-                    connection.aliases.insert(Arc::clone(&slot.topic), alias);
-                }
-                connection.last_alias = Some((Arc::clone(&slot.topic), alias));
-            }
-            if self.window.sent() == 0 {
-                connection.progress_ms = now_ms;
-            }
-            self.window.mark_sent(index);
-            connection.sent_ms = now_ms;
+                payload,
+            });
+            return;
         }
+        let seq = self.given;
+        self.given += 1;
+        self.window.push(Given {
+            seq,
+            token,
+            topic,
+            payload,
+        });
     }
 
     /// What is to be written.
@@ -439,7 +390,15 @@ impl Session {
         connection.progress_ms = now_ms;
         let endpoint = connection.endpoint.clone();
         if !connack.session_present {
-            self.window.forget_session();
+            // What was sent to a session that is gone goes as new, each topic in its order.
+            for given in self.window.forget_session().into_iter().rev() {
+                if self.parking.holds(&given.topic) {
+                    self.parking.park(given);
+                } else {
+                    self.window.put_back(given);
+                }
+            }
+            self.parking.probes_lost(now_ms);
         }
         // A broker that keeps no session says so; then the next connection starts clean as well.
         self.established =
@@ -467,11 +426,10 @@ impl Session {
             connection.progress_ms = now_ms;
             connection.useful |= !puback.reason.is_error();
         }
-        let token = self.window.slot(index).token;
-        let reason = puback.reason;
+        let (given, probe) = self.window.take(index);
+        let (reason, token) = (puback.reason, given.token);
         match reason.verdict() {
             Verdict::Done => {
-                self.done(index);
                 match self.events.back_mut() {
                     Some((_, Event::Acked { last, .. }, _))
                         if last.checked_add(1) == Some(token) =>
@@ -483,41 +441,40 @@ impl Session {
                         last: token,
                     }),
                 }
+                self.answered(&given.topic, probe);
             }
             Verdict::Reject => {
-                self.done(index);
+                self.answered(&given.topic, probe);
                 self.event(Event::Rejected {
                     token,
                     reason,
                     detail: puback.detail.to_owned(),
+                    topic: given.topic,
+                    payload: given.payload,
                 });
             }
             Verdict::Retry | Verdict::RetrySlowly => {
-                self.window.mark_deferred(index);
-                if self.resume_at_ms.is_none() {
-                    let slow = reason.verdict() == Verdict::RetrySlowly;
-                    let wait_ms = self
-                        .retry
-                        .next_ms(if slow { Pace::Slow } else { Pace::Normal });
-                    self.resume_at_ms = Some(now_ms.saturating_add(wait_ms));
-                    if self.deferred_for != Some(reason) {
-                        self.deferred_for = Some(reason);
-                        let retry_in = std::time::Duration::from_millis(wait_ms);
-                        self.event(Event::Deferred {
-                            token,
-                            reason,
-                            retry_in,
-                        });
-                    }
+                let topic = Arc::clone(&given.topic);
+                if let Some(wait_ms) = self.parking.refused(given, probe, reason, now_ms) {
+                    self.event(Event::Deferred {
+                        token,
+                        topic,
+                        reason,
+                        retry_in: std::time::Duration::from_millis(wait_ms),
+                    });
                 }
             }
         }
     }
 
-    fn done(&mut self, index: usize) {
-        if self.window.mark_done(index) {
-            self.retry.reset();
-            self.deferred_for = None;
+    /// The broker took, or refused for good, a message of the topic: what is parked of it follows.
+    fn answered(&mut self, topic: &Arc<str>, probe: bool) {
+        if probe && self.parking.opened(topic) {
+            self.full_told = false;
+            self.event(Event::Resumed {
+                topic: Arc::clone(topic),
+                still_refused: self.parking.refused_topics(),
+            });
         }
     }
 

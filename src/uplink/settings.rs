@@ -19,7 +19,7 @@ pub struct Settings {
     pub keep_alive_s: u16,
     /// How long the broker keeps the session after a disconnection, in seconds.
     pub session_expiry_s: u32,
-    /// Most messages without a PUBACK; 1 to 65000. The broker's Receive Maximum may lower it.
+    /// Most messages without a PUBACK, beside those parked; 1 to 65000. The broker's Receive Maximum may lower it.
     pub inflight_max: u16,
     /// Most bytes of the payloads without a PUBACK.
     pub inflight_max_bytes: usize,

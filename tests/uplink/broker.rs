@@ -14,6 +14,8 @@ pub(crate) enum Security<'a> {
     /// The name of the server's certificate.
     Mutual(&'a Certificates, &'static str),
     Tls12(&'a Certificates),
+    /// The rules of an ACL file.
+    Rules(&'static str),
 }
 
 pub(crate) struct Broker {
@@ -43,7 +45,7 @@ impl Broker {
             dir.path().display(),
         );
         let (certificates, server) = match security {
-            Security::None => (None, ""),
+            Security::None | Security::Rules(_) => (None, ""),
             Security::Mutual(certificates, server) => (Some(certificates), *server),
             Security::Tls12(certificates) => (Some(certificates), "server"),
         };
@@ -53,6 +55,11 @@ impl Broker {
             writeln!(text, "certfile {}", path(format!("{server}.pem"))).unwrap();
             writeln!(text, "keyfile {}", path(format!("{server}.key"))).unwrap();
             writeln!(text, "require_certificate true").unwrap();
+        }
+        if let Security::Rules(rules) = security {
+            let path = dir.path().join("acl");
+            std::fs::write(&path, rules).unwrap();
+            writeln!(text, "acl_file {}", path.display()).unwrap();
         }
         if let Security::Tls12(_) = security {
             writeln!(text, "tls_version tlsv1.2").unwrap();
@@ -79,6 +86,21 @@ impl Broker {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// Other rules, read without a restart.
+    pub(crate) fn set_rules(&self, rules: &str) {
+        std::fs::write(self.dir.path().join("acl"), rules).unwrap();
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Lines of its log that contain `sign`.
+    pub(crate) fn logged(&self, sign: &str) -> usize {
+        let log = std::fs::read(self.dir.path().join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| line.contains(sign)).count()
     }
 
     /// Ends it in order (its sessions are on disk) and starts it again.

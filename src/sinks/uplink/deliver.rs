@@ -8,6 +8,7 @@ use crate::buffer::{self, Chunk, Frame, Reader, Store};
 use crate::record::Class;
 use crate::stats::SinkStats;
 use crate::uplink::{Event, Events, Uplink, UplinkError};
+use bytes::Bytes;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub(super) struct Delivery {
 struct Refused {
     class: Class,
     position: u64,
+    topic: Arc<str>,
+    payload: Bytes,
     reason: String,
 }
 
@@ -194,14 +197,14 @@ impl Delivery {
                     // The sink's own gap records are no records of a source: counted as uplinked, sums would not add up.
                     let own = message.stream == GAP_STREAM;
                     let records = if own { 0 } else { u64::from(message.records) };
-                    self.ledgers[class as usize].sent(position, records, stored.clone());
+                    self.ledgers[class as usize].sent(position, records);
                     permit.publish(ledger::token(class, position), topic, payload);
                 }
                 Err(error) => {
                     drop(permit);
                     // Its checksum held, so it was stored like this: by another version.
-                    self.ledgers[class as usize].sent(position, 0, stored);
-                    self.refused(class, position, error.to_string());
+                    self.ledgers[class as usize].sent(position, 0);
+                    self.refused((class, position), "".into(), stored, error.to_string());
                 }
             }
         }
@@ -234,12 +237,14 @@ impl Delivery {
             }
             Event::Rejected {
                 token,
+                topic,
+                payload,
                 reason,
                 detail,
             } => {
-                let (class, position) = ledger::of_token(token);
+                let place = ledger::of_token(token);
                 let reason = format!("{reason} {detail}");
-                self.refused(class, position, reason.trim_end().to_owned());
+                self.refused(place, topic, payload, reason.trim_end().to_owned());
             }
             Event::Connected {
                 endpoint,
@@ -264,13 +269,32 @@ impl Delivery {
                 self.connection(false);
             }
             Event::Deferred {
-                reason, retry_in, ..
+                topic,
+                reason,
+                retry_in,
+                ..
             } => {
                 let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
-                stats
-                    .state
-                    .set(format!("the broker refuses messages for now: {reason}"));
-                tracing::warn!(retry_ms, "the broker refuses messages for now: {reason}");
+                let words = format!("the broker refuses messages of {topic} for now: {reason}");
+                tracing::warn!(retry_ms, "{words}; the other topics go on");
+                stats.state.set(words);
+            }
+            Event::Resumed {
+                topic,
+                still_refused,
+            } => {
+                tracing::info!(still_refused, "the broker takes messages of {topic} again");
+                stats.state.set(if still_refused == 0 {
+                    "connected".to_owned()
+                } else {
+                    format!("the broker refuses messages of {still_refused} topics for now")
+                });
+            }
+            Event::ParkingFull { messages, bytes } => {
+                let words =
+                    "every topic waits: too many messages of topics that the broker refuses";
+                tracing::error!(messages, bytes, "{words}");
+                stats.state.set(words);
             }
             Event::Subscribed { .. } | Event::Message(_) => {}
         }
@@ -295,11 +319,19 @@ impl Delivery {
     }
 
     /// The broker refuses a message for ever: it is to be set aside, and stays in the store until it is.
-    fn refused(&mut self, class: Class, position: u64, reason: String) {
+    fn refused(
+        &mut self,
+        (class, position): (Class, u64),
+        topic: Arc<str>,
+        payload: Bytes,
+        reason: String,
+    ) {
         tracing::error!("the broker refuses a message for ever: {reason}");
         self.aside.push_back(Refused {
             class,
             position,
+            topic,
+            payload,
             reason,
         });
     }
@@ -308,41 +340,33 @@ impl Delivery {
     /// the rest go on. A quarantine that cannot be written is tried again: what was acknowledged is not given up for a
     /// full disk.
     async fn set_aside(&mut self) {
-        let Some(Refused {
-            class,
-            position,
-            reason,
-        }) = self.aside.pop_front()
-        else {
+        let Some(refused) = self.aside.pop_front() else {
             return;
         };
-        let Some(stored) = self.ledgers[class as usize].stored(position) else {
+        let (class, position) = (refused.class, refused.position);
+        let Some(records) = self.ledgers[class as usize].records(position) else {
             return;
         };
         let quarantine = Arc::clone(&self.parts.quarantine);
-        let (words, message) = (reason.clone(), stored.clone());
-        let kept = tokio::task::spawn_blocking(move || match message::read(&message) {
-            Ok(read) => quarantine.keep(&words, read.topic, read.payload),
-            Err(_) => quarantine.keep(&words, "", &message),
-        })
-        .await
-        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        let records = message::read(&stored).map_or(1, |message| u64::from(message.records));
+        let (words, topic) = (refused.reason.clone(), Arc::clone(&refused.topic));
+        let payload = refused.payload.clone();
+        let kept = tokio::task::spawn_blocking(move || quarantine.keep(&words, &topic, &payload))
+            .await
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         match kept {
             Ok(true) => self.parts.stats.rejected.add(records),
             Ok(false) => {
                 tracing::error!(records, "the quarantine is full: dropped");
-                let gap = self.parts.gaps.refused(class, &stored, &reason);
+                let gap = self
+                    .parts
+                    .gaps
+                    .refused(class, &refused.payload, &refused.reason);
                 self.tell(class, gap);
             }
             Err(error) => {
                 tracing::error!("the quarantine cannot be written, trying again: {error}");
                 self.aside_at = Instant::now() + ASIDE_RETRY;
-                self.aside.push_front(Refused {
-                    class,
-                    position,
-                    reason,
-                });
+                self.aside.push_front(refused);
                 return;
             }
         }

@@ -133,15 +133,15 @@ impl GapStream {
 
     /// The message that stands for one that the broker refuses for ever and the quarantine has no room for. Counts its
     /// records as dropped.
-    pub(super) fn refused(&self, class: Class, stored: &[u8], reason: &str) -> Vec<u8> {
-        let (lost, detail) = match message::read(stored) {
+    pub(super) fn refused(&self, class: Class, payload: &[u8], reason: &str) -> Vec<u8> {
+        let (lost, detail) = match payload::decode(payload) {
             Ok(message) => {
+                let records = message.records.len() as u64;
+                let last = message.seq + records.saturating_sub(1);
+                let seqs = format!("seq {} to {last}", message.seq);
                 let (boot, stream) = (message.boot, message.stream);
-                let end = message.seq + u64::from(message.records);
-                let seqs = format!("seq {} to {}", message.seq, end.saturating_sub(1));
-                let lost = Some(u64::from(message.records));
                 (
-                    lost,
+                    Some(records),
                     format!("boot {boot} stream {stream} {seqs}: {reason}"),
                 )
             }

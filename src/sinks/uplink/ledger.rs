@@ -1,7 +1,6 @@
 //! Which stored messages are under way, and how far each log may be released.
 
 use crate::record::Class;
-use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// Position bits of a token; the class is above them. A log of 2^62 messages does not happen.
@@ -29,35 +28,40 @@ struct Entry {
     position: u64,
     records: u64,
     done: bool,
-    /// The stored message, for the quarantine if the broker refuses it; shares memory with its neighbours.
-    stored: Bytes,
 }
 
+/// Settled entries behind an unsettled one above which neighbours are joined.
+const SETTLED_MAX: usize = 8192;
+
 /// Messages of one log that were read and not yet released, in order.
+///
+/// While the broker refuses one topic the front stays, and every message of the other topics settles behind it: settled
+/// neighbours become one entry, so that the unsettled ones, which the uplink bounds, bound the whole.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: VecDeque<Entry>,
+    /// Settled since neighbours were joined.
+    settled: usize,
 }
 
 impl Ledger {
     /// A message goes out.
-    pub(super) fn sent(&mut self, position: u64, records: u64, stored: Bytes) {
+    pub(super) fn sent(&mut self, position: u64, records: u64) {
         self.entries.push_back(Entry {
             position,
             records,
             done: false,
-            stored,
         });
     }
 
-    /// The message at `position`, if it is under way.
-    pub(super) fn stored(&self, position: u64) -> Option<Bytes> {
+    /// How many records the message at `position` has, if it is under way.
+    pub(super) fn records(&self, position: u64) -> Option<u64> {
         let at = self
             .entries
             .binary_search_by_key(&position, |entry| entry.position)
             .ok()?;
         let entry = &self.entries[at];
-        (!entry.done).then(|| entry.stored.clone())
+        (!entry.done).then_some(entry.records)
     }
 
     /// Everything up to `position` that was not a message (damaged, or dropped) needs no delivery.
@@ -71,7 +75,6 @@ impl Ledger {
                 position,
                 records: 0,
                 done: true,
-                stored: Bytes::new(),
             });
         }
     }
@@ -89,6 +92,7 @@ impl Ledger {
                 entry.done = true;
                 messages += 1;
                 records += entry.records;
+                self.settled += 1;
             }
         }
         (messages, records)
@@ -100,7 +104,25 @@ impl Ledger {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.done) {
             released = Some(entry.position);
         }
+        if self.entries.is_empty() {
+            self.settled = 0;
+        } else if self.settled > SETTLED_MAX {
+            self.join();
+        }
         released
+    }
+
+    /// Makes one entry of settled neighbours.
+    fn join(&mut self) {
+        self.settled = 0;
+        let mut joined: VecDeque<Entry> = VecDeque::new();
+        for entry in self.entries.drain(..) {
+            match joined.back_mut() {
+                Some(last) if last.done && entry.done => last.position = entry.position,
+                _ => joined.push_back(entry),
+            }
+        }
+        self.entries = joined;
     }
 
     /// Whether nothing is under way.
@@ -124,10 +146,10 @@ mod tests {
     fn releases_only_a_settled_front() {
         let mut ledger = Ledger::default();
         for position in 0..4 {
-            ledger.sent(position, 10, Bytes::new());
+            ledger.sent(position, 10);
         }
         ledger.skipped_to(6);
-        ledger.sent(7, 1, Bytes::new());
+        ledger.sent(7, 1);
         assert_eq!(ledger.settled(1, 2), (2, 20));
         assert_eq!(ledger.release(), None);
         assert_eq!(ledger.settled(0, 0), (1, 10));
@@ -137,6 +159,22 @@ mod tests {
         assert!(!ledger.is_empty());
         assert_eq!(ledger.settled(7, 7), (1, 1));
         assert_eq!(ledger.release(), Some(7));
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn one_that_stays_does_not_let_the_ledger_grow() {
+        let mut ledger = Ledger::default();
+        ledger.sent(0, 1);
+        for position in 1..100_000 {
+            ledger.sent(position, 1);
+            assert_eq!(ledger.settled(position, position), (1, 1));
+            assert_eq!(ledger.release(), None);
+            assert!(ledger.entries.len() <= SETTLED_MAX + 3);
+        }
+        assert_eq!(ledger.settled(1, 99_999), (0, 0));
+        assert_eq!(ledger.settled(0, 0), (1, 1));
+        assert_eq!(ledger.release(), Some(99_999));
         assert!(ledger.is_empty());
     }
 }

@@ -21,7 +21,7 @@ impl Session {
         if self.window.sent() > 0 {
             deadline = deadline.min(connection.progress_ms + self.ack_timeout_ms());
         }
-        if let Some(at) = self.resume_at_ms {
+        if let Some(at) = self.parking.due_ms() {
             deadline = deadline.min(at);
         }
         (deadline < u64::MAX).then_some(deadline)

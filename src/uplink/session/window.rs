@@ -1,7 +1,8 @@
-//! The messages in flight: a ring in the order of publishing, whose packet ids follow each other.
+//! The messages given and not parked: a queue of those never sent, and a ring of those in flight, whose packet ids follow
+//! each other in the order of sending.
 //!
-//! A message's id tells its place, so that a PUBACK is found without a map. A place is given back only from the front:
-//! one message that waits holds the window, and with it the order.
+//! An id tells its place in the ring, so that a PUBACK is found without a map. A place is given back only from the
+//! front: what is refused for now leaves the ring (see `parking`), or it would hold every other message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,34 +12,40 @@ use bytes::Bytes;
 /// Largest packet id of a PUBLISH; those above are for SUBSCRIBE.
 pub(super) const PUBLISH_ID_MAX: u16 = 65_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Not sent on this connection.
-    Waiting,
-    /// Sent on this connection; no PUBACK yet.
-    Sent,
-    /// Refused for now.
-    Deferred,
-    /// Acknowledged or rejected.
-    Done,
-}
-
-#[derive(Debug)]
-pub(super) struct Slot {
+/// A message of the caller.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    /// Its place in the order of publishing.
+    pub(super) seq: u64,
     pub(super) token: u64,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
-    pub(super) state: State,
-    /// Sent, and not answered, in the session that the broker holds: the next time it carries DUP.
-    pub(super) unanswered: bool,
+}
+
+impl Given {
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + self.topic.len()
+    }
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Sent on an earlier connection to the session that the broker still has; goes again with DUP.
+    Again(Given, bool),
+    /// Sent on this connection; no PUBACK yet. The flag marks a probe.
+    Sent(Given, bool),
+    /// Answered.
+    Done,
 }
 
 #[derive(Debug)]
 pub(super) struct Window {
     slots: VecDeque<Slot>,
-    /// Of the front.
+    /// Never sent, or sent only to a session that is gone.
+    new: VecDeque<Given>,
+    /// Of the front slot.
     first_id: u16,
-    /// No slot before this index is `Waiting`.
+    /// No slot before this index is `Again`.
     unsent: usize,
     sent: usize,
     bytes: usize,
@@ -50,6 +57,7 @@ impl Window {
     pub(super) fn new(max: u16, max_bytes: usize) -> Window {
         Window {
             slots: VecDeque::new(),
+            new: VecDeque::new(),
             first_id: 1,
             unsent: 0,
             sent: 0,
@@ -64,20 +72,17 @@ impl Window {
         if self.bytes >= self.max_bytes {
             0
         } else {
-            self.max - self.slots.len()
+            self.max.saturating_sub(self.slots.len() + self.new.len())
         }
     }
 
-    /// Messages not yet done.
+    /// Messages not yet answered.
     pub(super) fn outstanding(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| slot.state != State::Done)
-            .count()
+        self.unanswered().count() + self.new.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.new.is_empty()
     }
 
     /// Sent on this connection and not acknowledged.
@@ -85,15 +90,45 @@ impl Window {
         self.sent
     }
 
-    pub(super) fn push(&mut self, token: u64, topic: Arc<str>, payload: Bytes) {
-        self.bytes += payload.len() + topic.len();
-        self.slots.push_back(Slot {
-            token,
-            topic,
-            payload,
-            state: State::Waiting,
-            unanswered: false,
-        });
+    /// Messages that the broker has seen and not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Given> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Again(given, _) | Slot::Sent(given, _) => Some(given),
+            Slot::Done => None,
+        })
+    }
+
+    pub(super) fn push(&mut self, given: Given) {
+        self.bytes += given.bytes();
+        self.new.push_back(given);
+    }
+
+    /// Puts a message in front of those never sent.
+    pub(super) fn put_back(&mut self, given: Given) {
+        self.bytes += given.bytes();
+        self.new.push_front(given);
+    }
+
+    pub(super) fn first_new(&self) -> Option<&Given> {
+        self.new.front()
+    }
+
+    pub(super) fn take_new(&mut self) -> Option<Given> {
+        let given = self.new.pop_front()?;
+        self.bytes -= given.bytes();
+        Some(given)
+    }
+
+    /// The packet id of the next message that is sent for the first time; `None` where the ring is full.
+    pub(super) fn next_id(&self) -> Option<u16> {
+        (self.slots.len() < self.max).then(|| self.id_of(self.slots.len()))
+    }
+
+    /// A message was sent under `next_id`.
+    pub(super) fn sent_first(&mut self, given: Given, probe: bool) {
+        self.bytes += given.bytes();
+        self.slots.push_back(Slot::Sent(given, probe));
+        self.sent += 1;
     }
 
     fn id_of(&self, index: usize) -> u16 {
@@ -109,82 +144,79 @@ impl Window {
         }
         let ring = usize::from(PUBLISH_ID_MAX);
         let index = (usize::from(packet_id) + ring - usize::from(self.first_id)) % ring;
-        (self.slots.get(index)?.state == State::Sent).then_some(index)
+        matches!(self.slots.get(index)?, Slot::Sent(..)).then_some(index)
     }
 
-    /// The first message to send, with its id; `None` where all are sent.
-    pub(super) fn next_waiting(&mut self) -> Option<(usize, u16)> {
-        while self.slots.get(self.unsent)?.state != State::Waiting {
+    /// The first message to send again, with its id; `None` where all are sent.
+    pub(super) fn next_again(&mut self) -> Option<(usize, u16)> {
+        while !matches!(self.slots.get(self.unsent)?, Slot::Again(..)) {
             self.unsent += 1;
         }
         Some((self.unsent, self.id_of(self.unsent)))
     }
 
-    pub(super) fn slot(&self, index: usize) -> &Slot {
-        &self.slots[index]
+    /// The message of a slot that `next_again` named.
+    pub(super) fn given(&self, index: usize) -> &Given {
+        match &self.slots[index] {
+            Slot::Again(given, _) | Slot::Sent(given, _) => given,
+            Slot::Done => unreachable!("only open slots are named"),
+        }
     }
 
     pub(super) fn mark_sent(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        slot.state = State::Sent;
-        slot.unanswered = true;
-        self.sent += 1;
+        if let Slot::Again(given, probe) = std::mem::replace(slot, Slot::Done) {
+            *slot = Slot::Sent(given, probe);
+            self.sent += 1;
+        }
     }
 
-    pub(super) fn mark_deferred(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        self.sent -= usize::from(slot.state == State::Sent);
-        slot.state = State::Deferred;
-        // The broker has answered for this id: what comes next under it is a new message.
-        slot.unanswered = false;
-    }
-
-    /// Marks done, frees what it held, and gives places back from the front; true where the front moved.
-    pub(super) fn mark_done(&mut self, index: usize) -> bool {
-        let slot = &mut self.slots[index];
-        self.sent -= usize::from(slot.state == State::Sent);
-        slot.state = State::Done;
-        self.bytes -= slot.payload.len() + slot.topic.len();
-        slot.payload = Bytes::new();
-        let mut moved = false;
-        while self
-            .slots
-            .front()
-            .is_some_and(|slot| slot.state == State::Done)
-        {
+    /// Takes out the message of a slot that `find_sent` or `next_again` named, and whether it is a probe. Gives places
+    /// back from the front.
+    pub(super) fn take(&mut self, index: usize) -> (Given, bool) {
+        let (given, probe) = match std::mem::replace(&mut self.slots[index], Slot::Done) {
+            Slot::Sent(given, probe) => {
+                self.sent -= 1;
+                (given, probe)
+            }
+            Slot::Again(given, probe) => (given, probe),
+            Slot::Done => unreachable!("only open slots are named"),
+        };
+        self.bytes -= given.bytes();
+        while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
             self.first_id = self.id_of(1);
             self.unsent = self.unsent.saturating_sub(1);
-            moved = true;
         }
-        moved
+        (given, probe)
     }
 
-    /// Sends the deferred ones again, from the first.
-    pub(super) fn resume_deferred(&mut self) {
-        for slot in &mut self.slots {
-            if slot.state == State::Deferred {
-                slot.state = State::Waiting;
-            }
-        }
-        self.unsent = 0;
-    }
-
-    /// The connection ended: everything not done waits again.
+    /// The connection ended: everything not answered goes again.
     pub(super) fn rewind(&mut self) {
         for slot in &mut self.slots {
-            if slot.state != State::Done {
-                slot.state = State::Waiting;
-            }
+            *slot = match std::mem::replace(slot, Slot::Done) {
+                Slot::Sent(given, probe) | Slot::Again(given, probe) => Slot::Again(given, probe),
+                Slot::Done => Slot::Done,
+            };
         }
         self.sent = 0;
         self.unsent = 0;
     }
 
-    /// The broker has no session: what was sent to the old one goes as new.
-    pub(super) fn forget_session(&mut self) {
-        for slot in &mut self.slots {
-            slot.unanswered = false;
+    /// The broker has no session: empties the ring, in its order.
+    pub(super) fn forget_session(&mut self) -> Vec<Given> {
+        self.first_id = self.id_of(self.slots.len());
+        self.unsent = 0;
+        self.sent = 0;
+        let mut open = Vec::new();
+        for slot in self.slots.drain(..) {
+            if let Slot::Sent(given, _) | Slot::Again(given, _) = slot {
+                self.bytes -= given.bytes();
+                open.push(given);
+            }
         }
+        // Ids follow the order of sending, in which a message that was parked comes late.
+        open.sort_by_key(|given| given.seq);
+        open
     }
 }
