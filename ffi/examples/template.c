@@ -9,6 +9,8 @@
  * or a negated errno, never block longer than you were told to, keep no pointer that you were handed, and close what
  * you opened. The host calls from one thread, so a device needs no lock.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime, open and the like, which plain C99 does not have */
+
 #include <dunlin/driver.h>
 #include <dunlin/ext/actuate.h>
 
