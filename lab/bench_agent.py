@@ -23,6 +23,8 @@ RUNS = 5
 SETTLE_S = 5
 LOAD_S = 10
 READY_TIMEOUT_S = 30
+# Records in a message, the default of an uplink, and messages that the peer sends.
+RECORDS, MESSAGES = 256, 4000
 
 # aws-greengrass-lite 2.5.0 on a Raspberry Pi 4, nine daemons, idle and at about 3 messages/s: its own
 # docs/RESOURCE_LIMITS.md and benchmark/REPORT.md. Another machine than this one, hence only an orientation.
@@ -33,7 +35,7 @@ PEER_START_MS, PEER_IDLE_MB, PEER_LOAD_MB = 1700.0, 14.6, 15.8
 class Agent:
     """One agent, from start to SIGTERM."""
 
-    def __init__(self, options, rate_hz):
+    def __init__(self, options, rate_hz, waves=1):
         self.dir = options.dir
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(f"{self.dir}/runtime")
@@ -42,6 +44,7 @@ class Agent:
             text = file.read()
         values = {
             "DIR": self.dir, "DRIVERS": options.drivers, "RATE": rate_hz,
+            "WAVES": ", ".join(f'{{ name = "wave{n}", shape = "sine" }}' for n in range(waves)),
             "BROKER": options.broker, "CERTS": options.certs,
         }
         for name, value in values.items():
@@ -113,14 +116,14 @@ def family(pid):
     return found
 
 
-def table(title, rows):
-    """Rows of (what, peer, runs, unit, higher is better)."""
-    print(f"{title:<34} {PEER:>30} {'dunlin':>12} {'spread':>20} {'ratio':>8}")
+def table(title, rows, name=PEER):
+    """Rows of (what, peer, runs, unit, higher is better); name is the peer's."""
+    print(f"{title:<34} {name:>30} {'dunlin':>12} {'spread':>20} {'ratio':>8}")
     for what, peer, runs, unit, higher in rows:
         middle = statistics.median(runs)
         ratio = (middle / peer if higher else peer / middle) if peer else None
         print(
-            f"{what + ', ' + unit:<34} {peer if peer else '-':>30} {middle:>12.1f} "
+            f"{what + ', ' + unit:<34} {f'{peer:.1f}' if peer else '-':>30} {middle:>12.1f} "
             f"{f'{min(runs):.1f} to {max(runs):.1f}':>20} {f'{ratio:.1f} x' if ratio else '-':>8}"
         )
 
@@ -150,15 +153,38 @@ def agent(options):
     print(f"The peer's figures are its own, from a Raspberry Pi 4 (aarch64), its load about 3 messages/s; ours are of {os.uname().machine}.")
 
 
+def publish(options):
+    """Records a second that Debian's mosquitto_pub brings to the same broker, in messages of the agent's shape. It reads
+    no driver and stores nothing: it is what the network and the broker leave."""
+    sample = {"mono_ns": 10**12, "wall_ns": 179 * 10**16, "sample": {"ch": "wave0", "v": 0.123456789012345, "unit": "1"}}
+    records = [dict(sample, mono_ns=10**12 + n) for n in range(RECORDS)]
+    head = {"v": 1, "agent": "bench", "boot": "1-00000000", "stream": "sim", "seq": 0, "records": records}
+    line = json.dumps(head, separators=(",", ":")).encode() + b"\n"
+    command = [
+        "mosquitto_pub", "-V", "5", "-q", "1", "-l", "-t", "dunlin/bench/peer", "-h", "127.0.0.1", "-p", options.broker,
+        "--cafile", f"{options.certs}/ca.pem", "--cert", f"{options.certs}/agent.pem", "--key", f"{options.certs}/agent.key",
+    ]
+    begin = time.monotonic()
+    subprocess.run(command, input=line * MESSAGES, check=True)
+    return RECORDS * MESSAGES / (time.monotonic() - begin)
+
+
 def endtoend(options):
-    rates = []
+    peers, rates = [], []
     for _ in range(RUNS):
-        each = Agent(options, 100_000)
+        peers.append(publish(options))
+        # More than can be had, so that what is measured is the limit of the whole and not of the source.
+        each = Agent(options, 100_000, waves=8)
         time.sleep(2)
         rates.append(each.rate(LOAD_S))
         each.stop()
-    table(f"end to end, median of {RUNS}", [("driver to PUBACK", None, rates, "records/s", True)])
-    print("sim at 100,000 records/s -> buffer (fsync before the ack) -> MQTT 5 QoS 1 over mutual TLS 1.3 -> mosquitto, loopback.")
+    table(
+        f"end to end, median of {RUNS}",
+        [("driver to PUBACK", statistics.median(peers), rates, "records/s", True)],
+        "mosquitto_pub -l",
+    )
+    print(f"dunlin: sim -> buffer (fsync before the ack) -> MQTT 5, QoS 1, {RECORDS} records a message, mutual TLS -> mosquitto, loopback.")
+    print("mosquitto_pub: the same messages from memory, without a driver and without a buffer.")
 
 
 def main():
