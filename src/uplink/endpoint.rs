@@ -170,7 +170,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether a host is this machine by its spelling. `localhost` counts; the transport checks what it resolved to.
+/// Whether a host is this machine by its spelling. `localhost` counts; the transport takes it for loopback and asks no resolver.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host

@@ -43,7 +43,7 @@ pub enum Lost {
         /// Source.
         source: io::Error,
     },
-    /// `mqtt://localhost` resolved to an address that is not loopback.
+    /// A host of `mqtt://` has an address that is not loopback.
     #[error("{0} does not resolve to a loopback address: clear text is not sent; use mqtts://")]
     NotLoopback(Endpoint),
     /// The socket could not be connected.

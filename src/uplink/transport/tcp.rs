@@ -1,7 +1,7 @@
 //! TCP, in clear text: loopback only.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpStream;
 
@@ -20,7 +20,17 @@ pub(super) async fn dial(endpoint: &Endpoint) -> Result<TcpStream, Lost> {
     connect(endpoint, &addresses).await
 }
 
+/// The addresses of an endpoint's host, [`ADDRESSES_MAX`] at most.
+///
+/// `localhost` is loopback by definition (RFC 6761, section 6.3) and asks no resolver: a small image may have no
+/// `/etc/hosts`, and a name server must not decide where clear text goes.
 pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Lost> {
+    if endpoint.host().eq_ignore_ascii_case("localhost") {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(loopback
+            .map(|address| SocketAddr::new(address, endpoint.port()))
+            .to_vec());
+    }
     let failed = |source| Lost::Resolve {
         host: endpoint.host().to_owned(),
         source,
@@ -60,4 +70,20 @@ pub(super) async fn connect(
         endpoint: endpoint.clone(),
         source: last,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn localhost_is_loopback_without_a_resolver() {
+        for spelling in ["mqtt://localhost:7", "mqtts://LOCALHOST:7"] {
+            let endpoint: Endpoint = spelling.parse().unwrap();
+            let found = resolve(&endpoint).await.unwrap();
+            let expected: Vec<SocketAddr> =
+                vec!["127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap()];
+            assert_eq!(found, expected, "{spelling}");
+        }
+    }
 }
