@@ -71,8 +71,9 @@ async fn every_message_arrives_in_order_over_restarts_of_the_broker() {
     let subscriber = |broker: &Broker| {
         Command::new("mosquitto_sub")
             .args([
-                "-V", "5", "-q", "1", "-t", "t/order", "-i", "observer", "-c", "-x", "3600", "-p",
+                "-V", "5", "-q", "1", "-t", "t/order", "-i", "observer", "-c", "-x", "3600",
             ])
+            .args(["-h", "127.0.0.1", "-p"])
             .arg(broker.port().to_string())
             .stdout(
                 std::fs::OpenOptions::new()
