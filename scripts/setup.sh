@@ -22,12 +22,12 @@ nextest_version=0.9.143
 deny_version=0.20.2
 
 packages_run=(
-    build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev
+    build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev libgpiod-dev
     mosquitto mosquitto-clients openssl python3 python3-venv curl ca-certificates
 )
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-    valgrind strace socat jq shellcheck procps
+    valgrind strace socat jq shellcheck procps flex bison bc xz-utils
 )
 
 as_root() {
