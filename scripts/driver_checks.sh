@@ -18,7 +18,9 @@ check() {
 
 scratch=$(mktemp -d)
 server=
+line=
 tidy() {
+    if [[ -n $line ]]; then kill "$line" 2>/dev/null || true; fi
     if [[ -n $server ]]; then kill "$server" 2>/dev/null || true; fi
     rm -rf "$scratch"
 }
@@ -37,6 +39,19 @@ start_modbus_server() {
         sleep "0.$((turn > 10 ? 2 : 1))"
     done
     die "the Modbus server did not start" "its error is above; scripts/setup.sh test"
+}
+
+# Makes $scratch/tty, a pseudo terminal that says a line ten times a second.
+start_line() {
+    have socat || die "socat is missing" "scripts/setup.sh test"
+    socat "PTY,link=$scratch/tty,rawer" SYSTEM:"while echo '12.5 x=off'; do sleep 0.1; done" &
+    line=$!
+    local turn
+    for turn in {1..50}; do
+        [[ ! -e $scratch/tty ]] || return 0
+        sleep "0.$((turn > 10 ? 2 : 1))"
+    done
+    die "socat did not make a pseudo terminal" "its error is above"
 }
 
 # Everything the drivers do, right and wrong. $1: how often to open and close each.
@@ -68,6 +83,16 @@ walk_drivers() {
     check "modbus, $times times" '^close 0' "reopen $times 900\n" modbus "$unit" registers=name=a,address=0
     check "i2c, no bus" '^open -95 ' '' i2c bus=/dev/null
     check "i2c, refused" '^open -22 ' '' i2c bus=9 chip=registers registers=name=a,address=1,mask=0x100
+    check "gpio, no chip" '^open -95 ' '' gpio chip=/dev/null lines=line=0
+    check "gpio, refused" '^open -22 ' '' gpio chip=77 lines=line=0 lines=line=1,direction=output,edge=both
+    start_line
+    check "serial, lines" 'sample .* 1 2 0 0$' 'read 1 300\nread 9 300\n' \
+        serial "port=$scratch/tty" values=name=a,column=1 values=name=b,key=x "separator= "
+    check "serial, delimited" '^frame .* 0 0 [0-9a-f]+$' 'frames 9 300\n' serial "port=$scratch/tty" framing=delimited frame_bytes_max=20
+    check "serial, length" '^end 0' 'frames 9 300\n' serial "port=$scratch/tty" framing=length frame_bytes_max=20
+    check "serial, idle" '^close 0' 'frames 9 300\nread 9 10\n' serial "port=$scratch/tty" framing=idle idle_ms=1
+    check "serial, refused" '^open -95 ' '' serial port=/dev/null framing=idle
+    check "serial, $times times" '^close 0' "reopen $times 1\n" serial "port=$scratch/tty" values=name=a,column=1
     bus=(env "I2C_SCRIPT=$sick" "$out/i2c_bus")
     check "i2c, chip and faults" 'end -19 .*No such device' "$(printf 'read 9 100\\n%.0s' {1..6})" i2c bus=/dev/null chip=tmp105
     check "i2c, not acknowledged" '^open -5 ' '' i2c bus=/dev/null chip=tmp105 address=0x4a

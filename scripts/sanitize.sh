@@ -3,6 +3,7 @@
 # they do, right and wrong, with 100 openings each; then lets each allocation of open, read and close fail in turn, once
 # those of the driver under the sanitizers, once those of the libraries too. Any report fails.
 set -euo pipefail
+shopt -s nullglob # a driver of one source has no others
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
 cd "$root"
@@ -18,8 +19,8 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 base=(gcc -std=c11 -D_GNU_SOURCE -Iffi/include -Iffi/drivers/c -fPIC -g -O1 -Wall -Werror)
 watched=("${base[@]}" -fno-omit-frame-pointer -fno-sanitize-recover=all
     -fsanitize=address -fsanitize=undefined -fsanitize=float-cast-overflow -fsanitize=float-divide-by-zero)
-read -ra modbus_flags < <(pkg-config --cflags --libs libmodbus)
-declare -A libraries=([sim]="" [host]=-lsensors [modbus]="${modbus_flags[*]}" [i2c]="")
+flags_of() { pkg-config --cflags --libs "$1"; }
+declare -A libraries=([sim]="" [host]=-lsensors [modbus]="$(flags_of libmodbus)" [i2c]="" [gpio]="$(flags_of libgpiod)" [serial]="")
 
 # build_driver NAME OBJECT COMPILER...
 build_driver() {
@@ -27,7 +28,7 @@ build_driver() {
     shift 2
     read -ra flags <<<"${libraries[$name]}"
     "$@" -shared -fvisibility=hidden -Wl,--version-script=ffi/drivers/c/exports.map \
-        "ffi/drivers/c/$name.c" ffi/drivers/c/options.c -o "$object" -lm "${flags[@]}"
+        "ffi/drivers/c/$name.c" "ffi/drivers/c/${name}_"*.c ffi/drivers/c/options.c -o "$object" -lm "${flags[@]}"
 }
 tests=ffi/drivers/tests
 for name in "${!libraries[@]}"; do
@@ -90,4 +91,4 @@ starve host disks=/ interfaces=lo
 starve modbus "address=127.0.0.1:$modbus_port" registers=name=a,address=0 registers=name=b,table=coil,address=600
 bus=("$out/i2c_bus")
 starve i2c bus=/dev/null chip=tmp105
-echo "sanitize: sim, host, modbus and i2c are clean, in $SECONDS s"
+echo "sanitize: sim, host, modbus, i2c, gpio and serial are clean, in $SECONDS s"

@@ -26,6 +26,12 @@ const MODBUS: Library = Library {
     header: "modbus/modbus.h",
     pkg_config: true,
 };
+const GPIOD: Library = Library {
+    name: "libgpiod",
+    package: "libgpiod-dev",
+    header: "gpiod.h",
+    pkg_config: true,
+};
 
 /// A driver: its name, its sources and its C library.
 struct Driver {
@@ -53,6 +59,16 @@ const DRIVERS: &[Driver] = &[
     Driver {
         name: "i2c",
         sources: &["i2c.c"],
+        library: None,
+    },
+    Driver {
+        name: "gpio",
+        sources: &["gpio.c", "gpio_lines1.c", "gpio_lines2.c"],
+        library: Some(GPIOD),
+    },
+    Driver {
+        name: "serial",
+        sources: &["serial.c", "serial_framing.c"],
         library: None,
     },
 ];

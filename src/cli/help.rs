@@ -86,7 +86,7 @@ Usage: dunlin drivers list [--dir DIR]
        dunlin drivers watch DRIVER [-o KEY=VALUE]... [GRANTS] [--interval-ms N] [--seconds N]
        dunlin drivers write DRIVER CHANNEL VALUE [-o KEY=VALUE]... [GRANTS]
 
-DRIVER is a name (sim, host, modbus, i2c) looked up in DIR, or a path to a .so with a slash in it.
+DRIVER is a name (sim, host, modbus, i2c, gpio, serial) looked up in DIR, or a path to a .so with a slash in it.
 
   probe        what it says of itself: version, options, extensions
   read         open a device, read it once

@@ -13,7 +13,7 @@ fn of_sim<'a>(action: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn list_shows_every_driver_with_its_version() {
     let list = well(&["drivers", "list", "--dir", dunlin_drivers::DIR]);
-    for driver in ["sim", "host", "modbus", "i2c"] {
+    for driver in ["sim", "host", "modbus", "i2c", "gpio", "serial"] {
         let line = list
             .lines()
             .find(|line| line.split_whitespace().next() == Some(driver));

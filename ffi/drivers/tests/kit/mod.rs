@@ -39,8 +39,10 @@ pub(crate) fn only<'a>(lines: &'a [Vec<String>], kind: &str) -> Vec<&'a Vec<Stri
 /// One sample of a session.
 #[derive(Debug)]
 pub(crate) struct Sample {
+    pub(crate) monotonic_ns: i64,
     pub(crate) channel: usize,
     pub(crate) quality: u32,
+    pub(crate) lost: u32,
     pub(crate) value: f64,
     pub(crate) text: String,
 }
@@ -51,6 +53,17 @@ pub(crate) struct Reply {
     pub(crate) status: i32,
     pub(crate) why: String,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// One frame of a session.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) monotonic_ns: i64,
+    pub(crate) channel: usize,
+    pub(crate) lost: u32,
+    /// Its bytes in hexadecimal.
+    pub(crate) hex: String,
 }
 
 impl Reply {
@@ -127,6 +140,7 @@ impl Session {
 
     fn answer(&mut self) -> Reply {
         let mut samples = Vec::new();
+        let mut frames = Vec::new();
         loop {
             let line = self.line();
             let mut words = line.splitn(3, ' ');
@@ -138,15 +152,27 @@ impl Session {
                         status,
                         why,
                         samples,
+                        frames,
                     };
                 }
                 Some("sample") => {
                     let words: Vec<&str> = line.split(' ').collect();
                     samples.push(Sample {
+                        monotonic_ns: words[1].parse().unwrap(),
                         channel: words[2].parse().unwrap(),
                         quality: words[3].parse().unwrap(),
+                        lost: words[4].parse().unwrap(),
                         value: words[5].parse().unwrap(),
                         text: words[5].to_owned(),
+                    });
+                }
+                Some("frame") => {
+                    let words: Vec<&str> = line.split(' ').collect();
+                    frames.push(Frame {
+                        monotonic_ns: words[1].parse().unwrap(),
+                        channel: words[2].parse().unwrap(),
+                        lost: words[3].parse().unwrap(),
+                        hex: words[4].to_owned(),
                     });
                 }
                 _ => {}
@@ -250,4 +276,10 @@ impl Drop for ModbusServer {
         let _ = self.child.kill(); // it may be gone already
         let _ = self.child.wait();
     }
+}
+
+/// The clock of the stamps.
+pub(crate) fn now_ns() -> i64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() * 1_000_000_000 + now.tv_nsec()
 }

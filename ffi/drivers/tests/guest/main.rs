@@ -1,0 +1,6 @@
+//! Drivers on what only a kernel can give. Not for this machine: `scripts/guest.sh` boots a kernel and runs it there.
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod gpio;
