@@ -3,7 +3,9 @@
 #
 #   scripts/setup.sh run     what scripts/run.sh needs: compiler, libraries, broker, Rust, the Modbus server
 #   scripts/setup.sh test    what scripts/test.sh needs beside that: cross compiler, qemu, valgrind, checkers
-#   scripts/setup.sh         both
+#   scripts/setup.sh board   what the emulated boards need: QEMU 10, and Debian's arm64 kernels and libraries (unpacked
+#                            below target/board, not installed)
+#   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
 # is no rustup yet, everything else goes below target/ and leaves with it. Quick and silent where all is there.
@@ -151,9 +153,14 @@ setup_test() {
     cargo_tool cargo-deny "$deny_version"
 }
 
+# shellcheck source=scripts/setup_board.sh
+source "$root/scripts/setup_board.sh"
+
 case ${1:-all} in
     run) setup_run ;;
-    test | all) setup_test ;;
+    test) setup_test ;;
+    board) setup_board ;;
+    all) setup_test && setup_board ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, or nothing for both" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test or board, or nothing for all" ;;
 esac
