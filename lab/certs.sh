@@ -3,7 +3,8 @@
 #
 #   lab/certs.sh DIR [CLIENT...]     clients are `agent` and `subscriber` unless named
 #
-# DIR/ca.pem signs DIR/server.pem (localhost, 127.0.0.1, ::1) and DIR/CLIENT.pem, each with its key beside it as .key.
+# DIR/ca.pem signs DIR/server.pem (localhost, 127.0.0.1, ::1, and 10.0.2.2, as which QEMU's user network shows loopback
+# to a board) and DIR/CLIENT.pem, each with its key beside it as .key.
 # EC P-256, valid for 30 days; what is there and valid for another day is kept.
 set -euo pipefail
 
@@ -38,7 +39,7 @@ leaf() {
     rm -f "$1.csr"
 }
 
-leaf server localhost 'extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
+leaf server localhost 'extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1,IP:10.0.2.2'
 for client in "$@"; do
     leaf "$client" "$client" 'extendedKeyUsage=clientAuth'
 done

@@ -5,6 +5,8 @@
 #   scripts/setup.sh test    what scripts/test.sh needs beside that: cross compiler, qemu, valgrind, checkers
 #   scripts/setup.sh cross   what scripts/build.sh needs to build for the devices: cross, podman where there is no
 #                            Docker, the image it starts from where none can be pulled, the sources of OpenSSL
+#   scripts/setup.sh board   what the emulated boards need: QEMU 10, and Debian's arm64 kernels and libraries (unpacked
+#                            below target/board, not installed)
 #   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
@@ -210,12 +212,15 @@ setup_cross() {
         base_image
     fi
 }
+# shellcheck source=scripts/setup_board.sh
+source "$root/scripts/setup_board.sh"
 
 case ${1:-all} in
     run) setup_run ;;
     test) setup_test ;;
     cross) setup_cross ;;
-    all) setup_test && setup_cross ;;
+    board) setup_board ;;
+    all) setup_test && setup_cross && setup_board ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, or nothing for all" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross or board, or nothing for all" ;;
 esac

@@ -32,6 +32,7 @@ stages=(
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
     "durable   acknowledged records survive power cuts of a simulated disk, kill -9 at system calls, errors, full disks"
+    "board     the aarch64 agent on emulated boards"
     "run       scripts/run.sh for 10 seconds loses nothing"
 )
 
@@ -39,7 +40,7 @@ host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
-stage_shell() { shellcheck -x scripts/*.sh lab/*.sh .ci/run; }
+stage_shell() { shellcheck -x scripts/*.sh lab/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 
@@ -100,6 +101,12 @@ stage_campaign() {
     cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace --no-tests fail
 }
 stage_durable() { scripts/durability.sh; }
+stage_board() {
+    scripts/setup.sh board
+    scripts/board_agent.sh
+    scripts/board_image.sh
+    cargo nextest run --locked --profile board --package dunlin --test board --no-tests fail
+}
 stage_run() { scripts/run.sh --seconds 10; }
 
 # counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may

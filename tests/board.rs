@@ -1,0 +1,17 @@
+//! The aarch64 agent on emulated boards: Debian's kernel, one disk for all of them (`scripts/board_image.sh`), QEMU
+//! (`scripts/qemu.sh`). The names of these tests begin with `board_`, and they run in nextest's profile of that name only.
+
+mod support;
+
+#[path = "board/boards.rs"]
+mod boards;
+#[path = "board/clock.rs"]
+mod clock;
+#[path = "board/figures.rs"]
+mod figures;
+#[path = "board/i2c.rs"]
+mod i2c;
+#[path = "board/machine/mod.rs"]
+mod machine;
+#[path = "board/station.rs"]
+mod station;
