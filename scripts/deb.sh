@@ -37,10 +37,11 @@ done
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)-$revision
 case $(readelf -h "$binaries/dunlin" | sed -n 's/^ *Machine: *//p') in
-    AArch64) architecture=arm64 ;;
-    *X86-64) architecture=amd64 ;;
+    AArch64) architecture=arm64 strip=aarch64-linux-gnu-strip ;;
+    *X86-64) architecture=amd64 strip=x86_64-linux-gnu-strip ;;
     *) die "${binaries@Q} holds neither an AArch64 nor an x86-64 program" "scripts/build.sh" ;;
 esac
+have "$strip" || die "there is no $strip" "scripts/setup.sh test"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 
@@ -78,11 +79,15 @@ umask 022
 put() { install -D -m "$1" "$2" "$tree$3"; }
 
 put 755 "$binaries/dunlin" /usr/bin/dunlin
-for driver in "${drivers[@]}"; do put 644 "$driver" "/usr/lib/dunlin/drivers/${driver##*/}"; done
+for driver in "${drivers[@]}"; do
+    put 644 "$driver" "/usr/lib/dunlin/drivers/${driver##*/}"
+    "$strip" --strip-unneeded "$tree/usr/lib/dunlin/drivers/${driver##*/}"
+done
 put 644 deploy/systemd/dunlin.service /usr/lib/systemd/system/dunlin.service
 put 644 deploy/sysusers/dunlin.conf /usr/lib/sysusers.d/dunlin.conf
 put 644 deploy/udev/60-dunlin.rules /usr/lib/udev/rules.d/60-dunlin.rules
 put 644 deploy/debian/dunlin.toml /etc/dunlin/dunlin.toml
+put 644 deploy/debian/lintian-overrides /usr/share/lintian/overrides/dunlin
 put 644 docs/configuration.md /usr/share/doc/dunlin/configuration.md
 put 644 docs/pipeline.md /usr/share/doc/dunlin/pipeline.md
 for page in docs/drivers/*.md; do put 644 "$page" "/usr/share/doc/dunlin/drivers/${page##*/}"; done

@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh run     what scripts/run.sh needs: compiler, libraries, broker, Rust, the Modbus server
 #   scripts/setup.sh test    what scripts/test.sh needs beside that: cross compiler, qemu, valgrind, checkers
-#   scripts/setup.sh         both
+#   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
+#   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
 # is no rustup yet, everything else goes below target/ and leaves with it. Quick and silent where all is there.
@@ -28,6 +29,11 @@ packages_run=(
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
     valgrind strace socat jq shellcheck procps
+)
+
+packages_flash=(
+    mmdebstrap arch-test fdisk util-linux dosfstools mtools e2fsprogs cpio kmod xz-utils binutils procps
+    dpkg-dev binutils-aarch64-linux-gnu lintian shellcheck systemd qemu-user-static qemu-system-arm qemu-efi-aarch64 ipxe-qemu
 )
 
 as_root() {
@@ -151,9 +157,16 @@ setup_test() {
     cargo_tool cargo-deny "$deny_version"
 }
 
+setup_flash() { install_packages "${packages_flash[@]}"; }
+
 case ${1:-all} in
     run) setup_run ;;
-    test | all) setup_test ;;
+    test) setup_test ;;
+    flash) setup_flash ;;
+    all)
+        setup_test
+        setup_flash
+        ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, or nothing for both" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test or flash, or nothing for all" ;;
 esac

@@ -29,13 +29,16 @@ stages=(
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
     "run       scripts/run.sh for 10 seconds loses nothing"
+    "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
+    "package   the arm64 package: same bytes twice, lintian, what it depends on, hardening of its unit"
+    "guest     the flashed image boots in QEMU; the package is upgraded, downgraded and purged there"
 )
 
 host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
-stage_shell() { shellcheck -x scripts/*.sh lab/*.sh .ci/run; }
+stage_shell() { shellcheck -x scripts/*.sh lab/*.sh tests/flash/*.sh .ci/run; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 
@@ -93,6 +96,18 @@ stage_campaign() {
     cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace --no-tests fail
 }
 stage_run() { scripts/run.sh --seconds 10; }
+stage_flash() {
+    scripts/setup.sh flash
+    tests/flash/flash.sh
+}
+stage_package() {
+    scripts/setup.sh flash
+    tests/flash/package.sh
+}
+stage_guest() {
+    scripts/setup.sh flash
+    tests/flash/guest.sh
+}
 
 # counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may
 # appear several times; a stage without such a line is one check.
