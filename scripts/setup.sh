@@ -32,7 +32,7 @@ packages_test=(
 )
 
 packages_flash=(
-    mmdebstrap arch-test fdisk util-linux dosfstools mtools e2fsprogs cpio kmod xz-utils binutils procps
+    mmdebstrap debian-archive-keyring arch-test fdisk util-linux dosfstools mtools e2fsprogs cpio kmod xz-utils binutils procps
     dpkg-dev binutils-aarch64-linux-gnu lintian shellcheck systemd qemu-user-static qemu-system-arm qemu-efi-aarch64 ipxe-qemu
 )
 

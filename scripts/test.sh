@@ -96,9 +96,11 @@ stage_campaign() {
     cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace --no-tests fail
 }
 stage_run() { scripts/run.sh --seconds 10; }
+# Loop devices and chroot are root's.
+privileged() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo env "PATH=$PATH" "$@"; fi; }
 stage_flash() {
     scripts/setup.sh flash
-    tests/flash/flash.sh
+    privileged tests/flash/flash.sh
 }
 stage_package() {
     scripts/setup.sh flash
@@ -106,7 +108,7 @@ stage_package() {
 }
 stage_guest() {
     scripts/setup.sh flash
-    tests/flash/guest.sh
+    privileged tests/flash/guest.sh
 }
 
 # counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may

@@ -54,7 +54,12 @@ test_every_driver_is_in_it() {
 test_nobody_else_owns_a_file() { ! dpkg-deb --contents "$package" | grep -v ' root/root '; }
 test_maintainer_scripts_are_sound() { shellcheck deploy/debian/{postinst,prerm,postrm} deploy/image/initrd-init; }
 test_the_unit_is_hardened() {
-    local exposure
+    local exposure version
+    version=$(systemd-analyze --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+    if [[ $version -lt 250 ]]; then
+        echo "  systemd $version cannot rate a unit that is not installed; the stage guest rates it on the running board"
+        return 2
+    fi
     exposure=$(systemd-analyze security --offline=true deploy/systemd/dunlin.service | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p')
     echo "  dunlin.service: exposure $exposure, at most $exposure_max"
     [[ -n $exposure ]] && awk -v e="$exposure" -v m="$exposure_max" 'BEGIN { exit !(e <= m) }'
@@ -72,15 +77,17 @@ test_what_is_missing_is_said() {
     ! said=$(scripts/deb.sh --binaries "$out" 2>&1) && [[ $said == *"Remedy: scripts/build.sh"* ]]
 }
 
-passed=0 failed=0
+# A test that returns 2 could not be made here, and has said why.
+passed=0 failed=0 skipped=0
 for test in $(compgen -A function test_); do
-    if "$test"; then
-        passed=$((passed + 1))
-        echo "ok      ${test#test_}"
-    else
-        failed=$((failed + 1))
-        echo "FAILED  ${test#test_}"
-    fi
+    status=0
+    "$test" || status=$?
+    case $status in
+        0) verdict=ok passed=$((passed + 1)) ;;
+        2) verdict=skipped skipped=$((skipped + 1)) ;;
+        *) verdict=FAILED failed=$((failed + 1)) ;;
+    esac
+    printf '%-7s %s\n' "$verdict" "${test#test_}"
 done
-echo "test result: $passed passed; $failed failed; 0 ignored"
+echo "test result: $passed passed; $failed failed; $skipped ignored"
 [[ $failed -eq 0 ]]
