@@ -103,9 +103,11 @@ base() {
 # initramfs KERNEL: busybox, the modules that find a root, and their order.
 initramfs() {
     local kernel=$1 tree=$work/initrd module file
-    mkdir -p "$tree"/{bin,dev,proc,sys,new,lib/modules/"$kernel"}
+    mkdir -p "$tree"/{bin,sbin,dev,proc,sys,new,lib/modules/"$kernel"}
     cp "$work/unpacked/bin/busybox" "$tree/bin/busybox"
     for file in sh mount umount modprobe sed grep cat sleep switch_root; do ln -s busybox "$tree/bin/$file"; done
+    # Where the kernel itself calls it.
+    ln -s ../bin/busybox "$tree/sbin/modprobe"
     cp deploy/image/initrd-init "$tree/init"
     cp deploy/image/modules "$tree/modules"
     cp "$work/unpacked/lib/modules/$kernel"/modules.{builtin,builtin.modinfo,order} "$tree/lib/modules/$kernel/"

@@ -64,7 +64,8 @@ class Board:
         self.process.stdin.flush()
 
     def log_in(self, password):
-        self.expect(rb"login: ", BOOT_SECONDS_MAX)
+        if "Kernel panic" in self.expect(rb"login: |Kernel panic", BOOT_SECONDS_MAX):
+            raise EOFError(f"the kernel panicked; the console: {TRANSCRIPT}")
         self.type("root")
         self.expect(rb"Password: ", 60)
         self.type(password)
