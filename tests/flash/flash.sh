@@ -152,6 +152,10 @@ test_read_only() {
     loop 24
     blockdev --setro "$disk"
     flash 77 "is read-only" "$image" "$disk" --yes
+    local status=$?
+    # The kernel keeps this for whoever gets the same loop device next.
+    blockdev --setrw "$disk"
+    return "$status"
 }
 test_too_small() {
     loop 8

@@ -71,7 +71,7 @@ class Board:
         self.type(password)
         self.expect(rb"# ", 60)
         # No echo, so that a command is not mistaken for what it says; kernel messages stay off the console.
-        self.type("stty -echo; dmesg --console-off; export PAGER=cat TERM=dumb; PS1=")
+        self.type("stty -echo; dmesg --console-off; export PAGER=cat TERM=dumb; PS1= PS2=")
         self.run("true")
 
     def run(self, command, seconds=COMMAND_SECONDS_MAX):
@@ -113,9 +113,10 @@ class Checks:
 ACTIVE = "for i in $(seq 60); do systemctl is-active -q dunlin && break; sleep 1; done; systemctl show -P ActiveState -P SubState dunlin"
 READS = ("for i in $(seq 60); do [ -s /var/lib/dunlin/readings.jsonl ] && break; sleep 1; done;"
          " head -n 1 /var/lib/dunlin/readings.jsonl | md5sum")
-# The host's own process is a child of the agent and dies as any other does.
-KILL_HOST = ("old=$(pgrep -f 'dunlin driver-host') && agent=$(systemctl show -P MainPID dunlin) && kill -9 $old && sleep 3 &&"
-             " new=$(pgrep -f 'dunlin driver-host') && [ \"$new\" != \"$old\" ] &&"
+# A host is a child of the agent, in the same control group. The image has no procps.
+HOST = "grep -vx $(systemctl show -P MainPID dunlin) /sys/fs/cgroup/system.slice/dunlin.service/cgroup.procs"
+KILL_HOST = (f"old=$({HOST}) && agent=$(systemctl show -P MainPID dunlin) && kill -9 $old && sleep 3 &&"
+             f" new=$({HOST}) && [ \"$new\" != \"$old\" ] &&"
              " [ \"$(systemctl show -P MainPID dunlin)\" = \"$agent\" ] && echo another host, the same agent")
 
 
@@ -127,20 +128,20 @@ def first_boot(board, check):
     check.that("the service is up", ACTIVE, "^active$")
     check.that("and said so itself (READY=1), at the first try",
                "systemctl show dunlin -p Type -p NRestarts -p StatusErrno", "^NRestarts=0$")
-    check.that("as its own user", "ps -o user=,args= -p $(systemctl show -P MainPID dunlin)", "^dunlin .*dunlin run")
+    check.that("as its own user", "stat -c %U:%G /proc/$(systemctl show -P MainPID dunlin)", "^dunlin:dunlin$")
     check.that("with no capability", "grep CapEff /proc/$(systemctl show -P MainPID dunlin)/status", "0000000000000000")
     check.that("in the groups of the buses", "id -nG dunlin", r"(?=.*\bi2c\b)(?=.*\bgpio\b)(?=.*\bdialout\b)")
     check.that("GPIO is theirs", "stat -c '%G %a' /dev/gpiochip0", "^gpio 660$")
     check.that("the configuration is good", "runuser -u dunlin -- dunlin check /etc/dunlin/dunlin.toml", "is good")
     check.that("the driver's sandbox is whole on this kernel",
-               "journalctl -u dunlin -o cat | grep -c -i 'sandbox\\|Landlock' ; true", "^0$")
+               "journalctl -u dunlin -o cat | grep -i 'sandbox\\|landlock' ; true", r"\A\Z")
     check.that("a driver that dies comes back", KILL_HOST, "another host")
     check.that("readings are written", READS)
     check.that("the unit is hardened as the running system sees it", "systemd-analyze security dunlin | tail -n 1", r": (0\.\d|1\.[0-5]) ")
 
 
 def upgrade(check):
-    first = check.that("there are readings before the upgrade", READS)
+    first = (check.that("there are readings before the upgrade", READS).split() or ["none"])[0]
     check.that("somebody edits the configuration", "sed -i 's/^# \\[agent\\]/[agent]/; s/^# name = .*/name = \"press-9\"/'"
                " /etc/dunlin/dunlin.toml && systemctl restart dunlin")
     check.that("packages are at hand", "mkdir -p /mnt && mount -o ro /dev/vdb /mnt && ls /mnt", "2.deb")
@@ -149,13 +150,13 @@ def upgrade(check):
     check.that("the edited configuration is kept", "grep name /etc/dunlin/dunlin.toml", '^name = "press-9"$')
     check.that("the service is up again", ACTIVE, "^active$")
     check.that("under the edited name", "for i in $(seq 30); do dunlin status /etc/dunlin/dunlin.toml && break; sleep 1; done", "press-9")
-    check.that("readings of before are there", READS, re.escape(first.split()[0]))
+    check.that("readings of before are there", READS, re.escape(first))
     check.that("downgrade", "DEBIAN_FRONTEND=noninteractive dpkg -i /mnt/1.deb", seconds=240)
     check.that("it is the first revision", "dpkg-query -W -f '${Version} ${Status}' dunlin", "-1 install ok installed")
     check.that("the edited configuration is kept", "grep name /etc/dunlin/dunlin.toml", '^name = "press-9"$')
     check.that("the service is up again", ACTIVE, "^active$")
-    check.that("readings of before are there", READS, re.escape(first.split()[0]))
-    return first.split()[0]
+    check.that("readings of before are there", READS, re.escape(first))
+    return first
 
 
 def second_slot(check, first):
@@ -168,7 +169,7 @@ def purge(check):
     check.that("packages are at hand", "mkdir -p /mnt && mount -o ro /dev/vdb /mnt && ls /mnt", "2.deb")
     check.that("removal keeps configuration, state and user", "dpkg -r dunlin && test -e /etc/dunlin/dunlin.toml &&"
                " test -s /var/lib/dunlin/readings.jsonl && getent passwd dunlin", "^dunlin:", seconds=240)
-    check.that("nothing runs", "! pgrep -x dunlin && ! systemctl is-active -q dunlin")
+    check.that("nothing runs", "! grep -lx dunlin /proc/[0-9]*/comm && ! systemctl is-active -q dunlin")
     check.that("installed again, it goes on", f"dpkg -i /mnt/2.deb && {ACTIVE}", "^active$", seconds=240)
     check.that("purge", "dpkg -P dunlin", seconds=240)
     check.that("no user and no group", "! getent passwd dunlin && ! getent group dunlin")
