@@ -7,6 +7,7 @@
 #                            Docker, the image it starts from where none can be pulled, the sources of OpenSSL
 #   scripts/setup.sh board   what the emulated boards need: QEMU 10, and Debian's arm64 kernels and libraries (unpacked
 #                            below target/board, not installed)
+#   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
 #   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
@@ -38,6 +39,10 @@ packages_test=(
 # binutils: what was built is looked at here, not in the container.
 packages_cross=(build-essential python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
 packages_podman=(podman runc debootstrap)
+packages_flash=(
+    mmdebstrap debian-archive-keyring arch-test fdisk util-linux dosfstools mtools e2fsprogs cpio kmod xz-utils binutils procps
+    dpkg-dev binutils-aarch64-linux-gnu lintian shellcheck systemd qemu-user-static qemu-system-arm qemu-efi-aarch64 ipxe-qemu
+)
 
 as_root() {
     if [[ $EUID -eq 0 ]]; then
@@ -214,13 +219,15 @@ setup_cross() {
 }
 # shellcheck source=scripts/setup_board.sh
 source "$root/scripts/setup_board.sh"
+setup_flash() { install_packages "${packages_flash[@]}"; }
 
 case ${1:-all} in
     run) setup_run ;;
     test) setup_test ;;
     cross) setup_cross ;;
     board) setup_board ;;
-    all) setup_test && setup_cross && setup_board ;;
+    flash) setup_flash ;;
+    all) setup_test && setup_cross && setup_board && setup_flash ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross or board, or nothing for all" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board or flash, or nothing for all" ;;
 esac

@@ -34,13 +34,18 @@ stages=(
     "durable   acknowledged records survive power cuts of a simulated disk, kill -9 at system calls, errors, full disks"
     "board     the aarch64 agent on emulated boards"
     "run       scripts/run.sh for 10 seconds loses nothing"
+    "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
+    "package   the arm64 package: same bytes twice, lintian, what it depends on, hardening of its unit"
+    "guest     the flashed image boots in QEMU; the package is upgraded, downgraded and purged there"
 )
 
 host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
-stage_shell() { shellcheck -x scripts/*.sh lab/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*; }
+stage_shell() {
+    shellcheck -x scripts/*.sh lab/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*
+}
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 
@@ -108,6 +113,20 @@ stage_board() {
     cargo nextest run --locked --profile board --package dunlin --test board --no-tests fail
 }
 stage_run() { scripts/run.sh --seconds 10; }
+# Loop devices and chroot are root's.
+privileged() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo env "PATH=$PATH" "$@"; fi; }
+stage_flash() {
+    scripts/setup.sh flash
+    privileged tests/flash/flash.sh
+}
+stage_package() {
+    scripts/setup.sh flash
+    tests/flash/package.sh
+}
+stage_guest() {
+    scripts/setup.sh flash
+    privileged tests/flash/guest.sh
+}
 
 # counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may
 # appear several times; a stage without such a line is one check.
