@@ -34,8 +34,8 @@ sysroot=$board_dir/sysroot
 # SD cards of the emulated boards must have a size that is a power of two.
 disk_mib=256
 
-# What mounts the root: file system, virtio, and the SD hosts of i.MX 8M Plus (esdhc), Raspberry Pi 4 (iproc) and
-# Raspberry Pi 3 (bcm2835, iproc), with the regulators that they wait for.
+# What mounts the root: file system, virtio, and the SD hosts of i.MX 8M Plus (esdhc) and Raspberry Pi (bcm2835, iproc),
+# with the regulators that they wait for.
 modules_initrd=(ext4 crc32c_generic virtio_blk virtio_mmio sdhci-esdhc-imx sdhci-iproc bcm2835 i2c-imx pca9450-regulator
     fixed gpio-regulator)
 # What the tests need beside that. Networks: fec with its PHYs and the fuses that hold its address, virtio, and USB (dwc2)
@@ -102,7 +102,7 @@ for kernel in "${kernels[@]}"; do
 done
 # Device trees of the boards that QEMU does not bring one for; those of either kernel are the same.
 trees=$sysroot/usr/lib/linux-image-${kernels[0]}
-cp "$trees"/freescale/imx8mp-evk.dtb "$trees"/broadcom/bcm2837-rpi-3-b.dtb "$trees"/broadcom/bcm2711-rpi-4-b.dtb "$board_dir/"
+cp "$trees"/freescale/imx8mp-evk.dtb "$trees"/broadcom/bcm2837-rpi-3-b.dtb "$board_dir/"
 
 say "root file system"
 tree=$work/root
@@ -122,6 +122,7 @@ install -m 755 "$binaries/dunlin" "$tree/usr/bin/dunlin" -D
 install -m 644 "$binaries"/drivers/*.so "$tree/usr/lib/dunlin/drivers/"
 for kernel in "${kernels[@]}"; do modules "$kernel" "$tree" "${modules_initrd[@]}" "${modules_root[@]}"; done
 
-rm -f "$board_dir/disk.ext4"
-mkfs.ext4 -q -L dunlin-root -E root_owner=0:0 -d "$tree" "$board_dir/disk.ext4" "${disk_mib}M"
+mkfs.ext4 -q -L dunlin-root -E root_owner=0:0 -d "$tree" "$work/disk.ext4" "${disk_mib}M"
+# By rename, since a board may be running on the old one.
+mv "$work/disk.ext4" "$board_dir/disk.ext4"
 say "target/board/disk.ext4: $(du -sh "$tree" | cut -f 1) of files; $(du -h "$board_dir/initrd" | cut -f 1) initramfs; in $SECONDS s"

@@ -4,8 +4,7 @@
 #   scripts/qemu.sh BOARD [options] [-- QEMU ARGUMENTS...]
 #
 #   imx8mp-evk   NXP i.MX 8M Plus; a TMP105 on /dev/i2c-2 at 0x49 and a DPS310 at 0x77; SD card; its own Ethernet
-#   virt         QEMU's own board; PL061 GPIO lines, virtio disk and network
-#   raspi4b      Raspberry Pi 4; SD card, no network
+#   virt         QEMU's own board; virtio disk and network, GPIO lines (PL061)
 #   raspi3b      Raspberry Pi 3; SD card, network by USB
 #
 #   --disk FILE      boots this disk and writes to it; without it, target/board/disk.ext4, and what is written is
@@ -69,11 +68,9 @@ case $board in
             -device tmp105,bus=i2c-bus.2,address=0x49,id=t0 -device dps310,bus=i2c-bus.2,address=0x77,id=p0)
         words+=" console=ttymxc1"
         ;;
-    raspi3b | raspi4b)
-        # The first UART belongs to Bluetooth, the second is the console.
-        tree=bcm2837-rpi-3-b.dtb memory=1G
-        if [[ $board == raspi4b ]]; then tree=bcm2711-rpi-4-b.dtb memory=2G; fi
-        machine=(-M "$board" -m "$memory" -dtb "$made/$tree" -serial null -drive "$drive,if=sd"
+    raspi3b)
+        # Its first UART belongs to Bluetooth, the second is the console.
+        machine=(-M raspi3b -m 1G -dtb "$made/bcm2837-rpi-3-b.dtb" -serial null -drive "$drive,if=sd"
             -netdev user,id=net -device usb-net,netdev=net)
         words+=" console=ttyS1,115200 8250.nr_uarts=2"
         ;;

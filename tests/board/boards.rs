@@ -46,11 +46,6 @@ fn board_raspi3b_boots_the_disk() {
     boot_and_deliver("raspi3b", "Raspberry Pi 3 Model B", &[]);
 }
 
-#[test]
-fn board_raspi4b_boots_the_disk() {
-    boot_and_deliver("raspi4b", "Raspberry Pi 4 Model B", &[]);
-}
-
 /// Memory pages of 16 KiB, as some distributions for the Raspberry Pi 5 have them: the agent's segments must be aligned
 /// for that, and its buffers, which are mapped in pages, must not assume 4 KiB.
 #[test]

@@ -25,7 +25,7 @@ fn sim(rate_hz: u32) -> String {
 /// Starts the agent: seconds from then to "running" in its log, both by the board's monotonic clock.
 fn start(machine: &mut Machine) -> f64 {
     let begin = machine.sh(
-        "rm -f /run/dunlin/log; set -- $(cat /proc/uptime); echo $1; \
+        "rm -f /run/dunlin/log /run/dunlin/status.json; set -- $(cat /proc/uptime); echo $1; \
          (setsid dunlin run --log-format human /run/dunlin.toml 2>/run/dunlin/log &)",
     );
     machine.wait("grep -q ' running' /run/dunlin/log", FIRST_LIMIT);
@@ -34,7 +34,11 @@ fn start(machine: &mut Machine) -> f64 {
 }
 
 fn stop(machine: &mut Machine) {
-    machine.sh("kill $(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' /run/dunlin/status.json)");
+    let pid = machine.wait_status("the agent says its pid", FIRST_LIMIT, |status| {
+        status["pid"].is_u64()
+    })["pid"]
+        .clone();
+    machine.sh(&format!("kill {pid}"));
     machine.wait("! pidof dunlin", Duration::from_secs(30));
 }
 

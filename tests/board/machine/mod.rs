@@ -228,6 +228,33 @@ impl Machine {
         serde_json::from_str(&text).unwrap_or(serde_json::Value::Null)
     }
 
+    /// Waits until the agent's status file says so, and gives it.
+    pub fn wait_status(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        ready: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let start = Instant::now();
+        loop {
+            let status = self.status();
+            if ready(&status) {
+                return status;
+            }
+            assert!(
+                start.elapsed() < limit,
+                "{what}: not within {limit:?}: {status}\n{}",
+                self.agent_log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The agent's process id.
+    pub fn agent_pid(&mut self) -> i64 {
+        self.status()["pid"].as_i64().expect("the agent runs")
+    }
+
     /// The end of the agent's log.
     pub fn agent_log(&mut self) -> String {
         self.run("tail -n 40 /run/dunlin/log").text
