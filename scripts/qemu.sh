@@ -4,7 +4,7 @@
 #   scripts/qemu.sh BOARD [options] [-- QEMU ARGUMENTS...]
 #
 #   imx8mp-evk   NXP i.MX 8M Plus; a TMP105 on /dev/i2c-2 at 0x49 and a DPS310 at 0x77; SD card; its own Ethernet
-#   virt         QEMU's own board; PL061 GPIO lines, virtio disk and network
+#   virt         QEMU's own board; virtio disk and network, GPIO lines (PL061)
 #   raspi3b      Raspberry Pi 3; SD card, network by USB
 #
 #   --disk FILE      boots this disk and writes to it; without it, target/board/disk.ext4, and what is written is

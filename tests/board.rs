@@ -9,6 +9,8 @@ mod boards;
 mod clock;
 #[path = "board/figures.rs"]
 mod figures;
+#[path = "board/gpio.rs"]
+mod gpio;
 #[path = "board/i2c.rs"]
 mod i2c;
 #[path = "board/machine/mod.rs"]
