@@ -28,9 +28,10 @@ class Board:
         firmware = next((path for path in FIRMWARE if os.path.exists(path)), None)
         if firmware is None:
             sys.exit("guest.py: there is no UEFI for aarch64\n  Remedy: scripts/setup.sh flash")
+        # A device tree and no ACPI, as on a gateway: the GPIO chip is in it.
         # virtio-net is there but leads nowhere: the image must come up without an answer from DHCP.
         self.process = subprocess.Popen(
-            ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-bios", firmware,
+            ["qemu-system-aarch64", "-M", "virt,acpi=off", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-bios", firmware,
              "-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-pci,drive=disk,bootindex=0",
              "-drive", f"if=none,id=packages,format=raw,readonly=on,file={packages}",
              "-device", "virtio-blk-pci,drive=packages",
@@ -168,16 +169,16 @@ def second_slot(check, first):
 def purge(check):
     check.that("packages are at hand", "mkdir -p /mnt && mount -o ro /dev/vdb /mnt && ls /mnt", "2.deb")
     check.that("removal keeps configuration, state and user", "dpkg -r dunlin && test -e /etc/dunlin/dunlin.toml &&"
-               " test -s /var/lib/dunlin/readings.jsonl && getent passwd dunlin", "^dunlin:", seconds=240)
+               " test -s /var/lib/dunlin/readings.jsonl && getent passwd dunlin", "dunlin:x:", seconds=240)
     check.that("nothing runs", "! grep -lx dunlin /proc/[0-9]*/comm && ! systemctl is-active -q dunlin")
-    check.that("installed again, it goes on", f"dpkg -i /mnt/2.deb && {ACTIVE}", "^active$", seconds=240)
+    check.that("installed again, it goes on", f"dpkg -i /mnt/2.deb && {ACTIVE}", r"^\s*active$", seconds=240)
     check.that("purge", "dpkg -P dunlin", seconds=240)
     check.that("no user and no group", "! getent passwd dunlin && ! getent group dunlin")
     check.that("no configuration", "test ! -e /etc/dunlin && test ! -e /etc/systemd/system/multi-user.target.wants/dunlin.service")
     check.that("no state", "test -z \"$(find /var/lib/dunlin -mindepth 1)\"")
     check.that("nothing of it is left", "find / -xdev -path /usr/share/bug -prune -o -iname '*dunlin*' -print | grep -v '^/var/lib/dunlin$' ; true",
                r"\A\Z")
-    check.that("installed as new, it runs", f"dpkg -i /mnt/1.deb && {ACTIVE}", "^active$", seconds=240)
+    check.that("installed as new, it runs", f"dpkg -i /mnt/1.deb && {ACTIVE}", r"^\s*active$", seconds=240)
 
 
 def main():
