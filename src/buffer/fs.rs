@@ -47,21 +47,35 @@ pub trait StorageFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Times in a row that an interrupted call is repeated. Signals come singly; a file system that answers nothing else is
+/// broken, and waiting for it would hide that.
+const INTERRUPTED_MAX: u32 = 1000;
+
+/// Counts an interrupted call, and passes on any other error, and the last of too many.
+fn interrupted(e: io::Error, times: &mut u32) -> io::Result<()> {
+    *times += 1;
+    if e.kind() == io::ErrorKind::Interrupted && *times <= INTERRUPTED_MAX {
+        return Ok(());
+    }
+    Err(e)
+}
+
 /// Writes all bytes: short writes are continued, interrupted ones repeated.
 pub(super) fn write_all(
     file: &dyn StorageFile,
     mut bytes: &[u8],
     mut offset: u64,
 ) -> io::Result<()> {
+    let mut times = 0;
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
                 bytes = &bytes[n..];
                 offset += n as u64;
+                times = 0;
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            Err(e) => interrupted(e, &mut times)?,
         }
     }
     Ok(())
@@ -73,13 +87,15 @@ pub(super) fn read_full(
     bytes: &mut [u8],
     offset: u64,
 ) -> io::Result<usize> {
-    let mut done = 0;
+    let (mut done, mut times) = (0, 0);
     while done < bytes.len() {
         match file.read_at(&mut bytes[done..], offset + done as u64) {
             Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            Ok(n) => {
+                done += n;
+                times = 0;
+            }
+            Err(e) => interrupted(e, &mut times)?,
         }
     }
     Ok(done)

@@ -3,9 +3,13 @@
 //! Every change is counted as an operation. One can be told to fail with an errno, once or for ever, or to be the last
 //! before the power goes: from then on everything fails, and [`SimDisk::after_crash`] gives the disk as the next boot
 //! finds it, damaged as a seed says. A failed sync marks the pages clean without writing them all, as ext4, XFS
-//! and Btrfs do: a second sync then succeeds and proves nothing.
+//! and Btrfs do: a second sync then succeeds and proves nothing. Directories are metadata, which those file systems
+//! journal: after a failed directory sync the entries are as they were before it.
+//!
+//! Reads are counted on their own, since a power cut at a read is a power cut at the next change.
 
-use super::{Storage, StorageFile};
+mod storage;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +46,10 @@ pub(crate) enum Fault {
     Forever(i32),
     /// A write stores half of its bytes and says so.
     Short,
+    /// The drive confirms a write and stores it this many bytes further on, over what is there.
+    Misdirected(usize),
+    /// The drive confirms a write and stores nothing.
+    Lost,
 }
 
 /// What a disk may leave out, to show that the tests notice.
@@ -54,6 +62,7 @@ pub(crate) enum Op {
     Create,
     Remove,
     Rename,
+    CreateDir,
 }
 
 #[derive(Clone)]
@@ -63,7 +72,8 @@ enum Change {
 }
 
 impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    fn apply(&self, bytes: &mut Arc<Vec<u8>>) {
+        let bytes = Arc::make_mut(bytes);
         match self {
             Change::Size(size) => bytes.resize(*size, 0),
             Change::Write(at, data) => {
@@ -76,7 +86,7 @@ impl Change {
     }
 
     /// The parts that a power cut keeps: sectors of 512 bytes, each on its own.
-    fn apply_torn(&self, bytes: &mut Vec<u8>, random: &mut Random) {
+    fn apply_torn(&self, bytes: &mut Arc<Vec<u8>>, random: &mut Random) {
         let Change::Write(at, data) = self else {
             if random.half() {
                 self.apply(bytes);
@@ -97,9 +107,10 @@ impl Change {
 
 #[derive(Clone, Default)]
 struct Inode {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
-    /// Changes that are not synced.
+    /// Shared with the disks that came of this one, until one of them changes it.
+    cached: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
+    /// Changes on their way to the medium, as the drive will make them.
     dirty: Vec<Change>,
 }
 
@@ -109,6 +120,8 @@ struct Dir {
     durable: BTreeMap<String, usize>,
     /// Names whose entry changed, with what it was changed to.
     dirty: Vec<(String, Option<usize>)>,
+    /// Whether the directory itself is on the medium: its parent was synced after it was created.
+    entered: bool,
 }
 
 #[derive(Default)]
@@ -118,6 +131,9 @@ struct Medium {
     /// Operations so far.
     ops: Vec<Op>,
     fault: Option<(usize, Fault)>,
+    /// Reads so far, and the one from which on, or at which alone, reads fail.
+    reads: usize,
+    read_fault: Option<(usize, Fault)>,
     dead: bool,
     random: Option<Random>,
 }
@@ -140,15 +156,36 @@ impl Medium {
             Some((at, Fault::Forever(errno))) if number >= at => {
                 Err(io::Error::from_raw_os_error(errno))
             }
-            Some((at, Fault::Short)) if number == at => Ok(Some(Fault::Short)),
+            Some((at, fault)) if number == at => Ok(Some(fault)),
             _ => Ok(None),
         }
     }
 
-    fn change(&mut self, inode: usize, change: Change) {
+    fn read(&mut self) -> io::Result<()> {
+        let number = self.reads;
+        self.reads += 1;
+        match self.read_fault {
+            Some((at, Fault::Once(errno))) if number == at => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            Some((at, Fault::Forever(errno))) if number >= at => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes a file: at once for those who read it through the page cache, on the medium as the drive will have it.
+    fn change(&mut self, inode: usize, change: Change, fault: Option<Fault>) {
         let inode = &mut self.inodes[inode];
         change.apply(&mut inode.cached);
-        inode.dirty.push(change);
+        match (change, fault) {
+            (Change::Write(..), Some(Fault::Lost)) => {}
+            (Change::Write(at, data), Some(Fault::Misdirected(by))) => {
+                inode.dirty.push(Change::Write(at + by, data));
+            }
+            (change, _) => inode.dirty.push(change),
+        }
     }
 
     fn entry(&mut self, path: &Path, to: Option<usize>) -> io::Result<()> {
@@ -183,9 +220,11 @@ pub(crate) struct SimDisk {
 impl SimDisk {
     pub(crate) fn new() -> SimDisk {
         let disk = SimDisk::default();
-        disk.medium()
-            .dirs
-            .insert(PathBuf::from("/"), Dir::default());
+        let root = Dir {
+            entered: true,
+            ..Dir::default()
+        };
+        disk.medium().dirs.insert(PathBuf::from("/"), root);
         disk
     }
 
@@ -198,6 +237,17 @@ impl SimDisk {
         self.medium().fault = Some((at, fault));
     }
 
+    /// Sets that reads fail, counted from the next one.
+    pub(crate) fn fail_reads(&self, after: usize, fault: Fault) {
+        let mut medium = self.medium();
+        medium.read_fault = Some((medium.reads + after, fault));
+    }
+
+    /// Reads so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.medium().reads
+    }
+
     /// Sets what happens at the next operation.
     pub(crate) fn fail_next(&self, fault: Fault) {
         let at = self.ops().len();
@@ -208,6 +258,7 @@ impl SimDisk {
     pub(crate) fn heal(&self) {
         let mut medium = self.medium();
         medium.fault = None;
+        medium.read_fault = None;
         medium.dead = false;
     }
 
@@ -216,7 +267,7 @@ impl SimDisk {
         self.medium().ops.clone()
     }
 
-    /// The disk as the next boot finds it. Directories themselves survive; entries that were not synced may not.
+    /// The disk as the next boot finds it. A directory whose parent was not synced may be gone with all that is in it.
     pub(crate) fn after_crash(&self, seed: u64) -> SimDisk {
         let mut random = Random::new(seed);
         let medium = self.medium();
@@ -233,6 +284,11 @@ impl SimDisk {
             });
         }
         for (path, dir) in &medium.dirs {
+            let parent = path.parent().unwrap_or(path);
+            let lost = !dir.entered && random.half();
+            if lost || !next.dirs.contains_key(parent) && parent != path {
+                continue;
+            }
             let mut entries = dir.durable.clone();
             for (name, to) in &dir.dirty {
                 if random.half() {
@@ -246,6 +302,7 @@ impl SimDisk {
                 cached: entries.clone(),
                 durable: entries,
                 dirty: Vec::new(),
+                entered: true,
             };
             next.dirs.insert(path.clone(), dir);
         }
@@ -259,7 +316,7 @@ impl SimDisk {
         let mut medium = self.medium();
         let inode = medium.find(path).expect("a file to damage");
         let inode = &mut medium.inodes[inode];
-        change(&mut inode.cached);
+        change(Arc::make_mut(&mut inode.cached));
         inode.durable = inode.cached.clone();
         inode.dirty.clear();
     }
@@ -280,145 +337,37 @@ impl SimDisk {
         let medium = self.medium();
         medium.inodes[medium.find(path).expect("a file")]
             .cached
-            .clone()
-    }
-}
-
-impl Storage for SimDisk {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.medium().dirs.entry(path.to_owned()).or_default();
-        Ok(())
+            .to_vec()
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+    /// Whether a file is there.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.medium().find(path).is_ok()
+    }
+
+    /// The page cache is written back and given up: from now on reads see what the medium holds.
+    pub(crate) fn evict(&self) {
+        for inode in &mut self.medium().inodes {
+            for change in std::mem::take(&mut inode.dirty) {
+                change.apply(&mut inode.durable);
+            }
+            inode.cached = inode.durable.clone();
+        }
+    }
+
+    /// Writes every file below `dir` to a directory of the real disk.
+    pub(crate) fn copy_to(&self, dir: &Path, to: &Path) -> io::Result<()> {
         let medium = self.medium();
-        let dir = medium.dirs.get(dir).ok_or(io::ErrorKind::NotFound)?;
-        Ok(dir.cached.keys().cloned().collect())
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        let mut medium = self.medium();
-        medium.op(Op::Create)?;
-        if medium.find(path).is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let inode = medium.inodes.len();
-        medium.inodes.push(Inode::default());
-        medium.entry(path, Some(inode))?;
-        Ok(Arc::new(SimFile {
-            disk: self.clone(),
-            inode,
-        }))
-    }
-
-    fn open(&self, path: &Path, _write: bool) -> io::Result<Arc<dyn StorageFile>> {
-        let inode = self.medium().find(path)?;
-        Ok(Arc::new(SimFile {
-            disk: self.clone(),
-            inode,
-        }))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut medium = self.medium();
-        medium.find(path)?;
-        medium.op(Op::Remove)?;
-        medium.entry(path, None)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut medium = self.medium();
-        medium.op(Op::Rename)?;
-        let inode = medium.find(from)?;
-        // A rename is one transaction of the journal: both names or neither. The old name may come back alone in
-        // this model, which is harsher.
-        medium.entry(to, Some(inode))?;
-        medium.entry(from, None)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut medium = self.medium();
-        medium.op(Op::SyncDir)?;
-        let dir = medium.dirs.get_mut(dir).ok_or(io::ErrorKind::NotFound)?;
-        dir.durable = dir.cached.clone();
-        dir.dirty.clear();
-        Ok(())
-    }
-
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        Ok(1 << 40)
-    }
-
-    fn lock(&self, _path: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        Ok(Box::new(()))
-    }
-}
-
-struct SimFile {
-    disk: SimDisk,
-    inode: usize,
-}
-
-impl StorageFile for SimFile {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.disk.medium().inodes[self.inode].cached.len() as u64)
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let medium = self.disk.medium();
-        let from = usize::try_from(offset).expect("small files");
-        let stored = medium.inodes[self.inode].cached.get(from..).unwrap_or(&[]);
-        let n = stored.len().min(bytes.len());
-        bytes[..n].copy_from_slice(&stored[..n]);
-        Ok(n)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut medium = self.disk.medium();
-        let at = usize::try_from(offset).expect("small files");
-        if medium.dead {
-            return medium.op(Op::Write).map(|_| 0);
-        }
-        let fault = medium.op(Op::Write);
-        // A write that fails, or that the power interrupts, may have stored a part.
-        let n = if matches!(fault, Ok(None)) {
-            bytes.len()
-        } else {
-            bytes.len().div_ceil(2)
-        };
-        medium.change(self.inode, Change::Write(at, bytes[..n].to_vec()));
-        fault.map(|_| n)
-    }
-
-    fn allocate(&self, size: u64) -> io::Result<()> {
-        self.set_size(size)
-    }
-
-    fn set_size(&self, size: u64) -> io::Result<()> {
-        let mut medium = self.disk.medium();
-        medium.op(Op::Size)?;
-        let size = usize::try_from(size).expect("small files");
-        medium.change(self.inode, Change::Size(size));
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut medium = self.disk.medium();
-        let outcome = medium.op(Op::Sync);
-        if medium.dead {
-            return outcome.map(drop);
-        }
-        let mut random = medium.random.take().unwrap_or_else(|| Random::new(7));
-        let inode = &mut medium.inodes[self.inode];
-        if outcome.is_ok() {
-            inode.durable = inode.cached.clone();
-        } else {
-            for change in &inode.dirty {
-                change.apply_torn(&mut inode.durable, &mut random);
+        for (path, entries) in &medium.dirs {
+            let Ok(inner) = path.strip_prefix(dir) else {
+                continue;
+            };
+            std::fs::create_dir_all(to.join(inner))?;
+            for (name, inode) in &entries.cached {
+                let bytes = medium.inodes[*inode].cached.as_slice();
+                std::fs::write(to.join(inner).join(name), bytes)?;
             }
         }
-        inode.dirty.clear();
-        medium.random = Some(random);
-        outcome.map(drop)
+        Ok(())
     }
 }

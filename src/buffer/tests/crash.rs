@@ -1,4 +1,5 @@
-//! The power goes at every operation of a workload, and again during the recovery from that.
+//! The power goes at every operation of a workload, and again during the recovery from that, and again during the
+//! recovery from that one. Nothing here is random but by seed: what a failure names happens again in the next run.
 
 use super::super::Policy;
 use super::super::fs::faulty::{Fault, Op, SimDisk};
@@ -17,60 +18,70 @@ fn run(workload: u64, at: usize) -> (SimDisk, Model, bool) {
     (disk, model, outcome.is_err())
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
+/// Crashes a workload at every operation, with each damage seed, and returns how many states were checked.
+fn crashes(workload: u64) -> u64 {
     let mut states = 0;
-    for workload in 1..=3 {
-        for at in 0.. {
-            let (disk, mut model, crashed) = run(workload, at);
-            for seed in 0..SEEDS {
-                let note = format!("workload {workload}, operation {at}, damage seed {seed}");
-                let after = disk.after_crash(seed);
-                let (mut engine, _) = open(&after, Policy::DropOldest).expect(&note);
-                model.check(&engine.shared(), &note);
-                states += 1;
-                // It goes on, and nothing of before is overwritten.
-                if seed == 0 {
-                    model.run(&mut engine, 100 + seed, 4).expect(&note);
-                    model.check(&engine.shared(), &format!("{note}, then four steps"));
-                    drop(engine);
-                    let (again, _) = open(&after, Policy::DropOldest).expect(&note);
-                    model.check(&again.shared(), &format!("{note}, then opened again"));
-                    model = run(workload, at).1;
-                }
-            }
-            if !crashed {
-                break;
+    for at in 0.. {
+        let (disk, mut model, crashed) = run(workload, at);
+        for seed in 0..SEEDS {
+            let note = format!("workload {workload}, operation {at}, damage seed {seed}");
+            let after = disk.after_crash(seed);
+            let (mut engine, _) = open(&after, Policy::DropOldest).expect(&note);
+            model.check(&engine.shared(), &note);
+            states += 1;
+            // It goes on, and nothing of before is overwritten.
+            if seed == 0 {
+                model.run(&mut engine, 100 + seed, 4).expect(&note);
+                model.check(&engine.shared(), &format!("{note}, then four steps"));
+                drop(engine);
+                let (again, _) = open(&after, Policy::DropOldest).expect(&note);
+                model.check(&again.shared(), &format!("{note}, then opened again"));
+                model = run(workload, at).1;
             }
         }
+        if !crashed {
+            break;
+        }
     }
-    println!("{states} crash states");
+    states
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
+    let states: u64 = (1..=3).map(crashes).sum();
+    println!("crash states {states}");
     assert!(
         states > 5000,
         "{states} crash states: the workload has become too short"
     );
 }
 
-#[test]
-fn nothing_is_lost_by_a_crash_during_recovery() {
+/// Crashes a workload at every `stride`th operation, with each of `seeds` damage seeds; the start after that at each of
+/// its operations; the start after that one at each of its own; and checks the start after those. Returns how many
+/// such chains there were.
+fn recoveries(workload: u64, stride: usize, seeds: u64) -> u64 {
     let mut states = 0;
-    for at in (0..).step_by(7) {
-        let (disk, model, crashed) = run(5, at);
-        for seed in 0..4 {
+    for at in (0..).step_by(stride) {
+        let (disk, model, crashed) = run(workload, at);
+        for seed in 0..seeds {
             for second in 0.. {
-                let after = disk.after_crash(seed);
-                after.fail(second, Fault::Crash);
-                let survived = open(&after, Policy::DropOldest).is_ok();
-                for third in 0..4 {
-                    let last = after.after_crash(third);
-                    last.fail(usize::try_from(third).expect("small") * 2, Fault::Crash);
-                    // Depth three: this one is interrupted too, or not.
-                    let _ = open(&last, Policy::DropOldest);
-                    let last = last.after_crash(seed + third);
-                    let note = format!("operation {at}, seeds {seed} {third}, recovery {second}");
+                let once = disk.after_crash(seed);
+                once.fail(second, Fault::Crash);
+                let survived = open(&once, Policy::DropOldest).is_ok();
+                for third in 0.. {
+                    let twice = once.after_crash(seed + 1);
+                    twice.fail(third, Fault::Crash);
+                    let again = open(&twice, Policy::DropOldest).is_ok();
+                    let last = twice.after_crash(seed + 2);
+                    let note = format!(
+                        "workload {workload}, operation {at}, damage seed {seed}, recovery {second}, its recovery {third}"
+                    );
                     let (engine, _) = open(&last, Policy::DropOldest).expect(&note);
                     model.check(&engine.shared(), &note);
                     states += 1;
+                    if again {
+                        break;
+                    }
                 }
                 if survived {
                     break;
@@ -81,11 +92,29 @@ fn nothing_is_lost_by_a_crash_during_recovery() {
             break;
         }
     }
-    println!("{states} crash states");
+    states
+}
+
+#[test]
+fn nothing_is_lost_by_a_crash_during_recovery() {
+    let states = recoveries(5, 7, 4);
+    println!("crash states {states}");
     assert!(
-        states > 1000,
+        states > 2000,
         "{states} crash states: the workload has become too short"
     );
+}
+
+/// The same at every operation. Too slow for a build that is not optimised.
+#[test]
+fn campaign_crash_states() {
+    let mut states = 0;
+    for workload in 1..=6 {
+        states += crashes(workload);
+    }
+    states += recoveries(5, 1, SEEDS);
+    println!("crash states {states}");
+    assert!(states > 50_000, "{states} crash states");
 }
 
 #[test]

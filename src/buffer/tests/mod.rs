@@ -4,4 +4,5 @@ mod crash;
 mod faults;
 mod kill;
 mod model;
+mod second_opinion;
 mod store;

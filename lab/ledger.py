@@ -1,0 +1,87 @@
+"""What an agent acknowledged, beside what its store holds: the referee of the kill and injection rigs.
+
+The agent's debug log says `durable through` when records are acknowledged. The store is read by read_log.py, which
+shares no code with the agent. The uplink has no broker, so whatever was acknowledged must still be there.
+"""
+
+import json
+import pathlib
+import struct
+
+import read_log
+
+CONFIG = """
+[agent]
+name = "gw"
+state_dir = "{dir}/state"
+runtime_dir = "{dir}/run"
+driver_dir = "{drivers}"
+drain_timeout_ms = 2000
+
+[sources.sim]
+type = "driver"
+driver = "sim"
+options = {{ rate_hz = 20000, waves = [{{ name = "n", shape = "counter" }}] }}
+
+[sinks.cloud]
+type = "uplink"
+inputs = ["sim"]
+endpoint = "mqtt://127.0.0.1:1"
+buffer = {{ size_mb = 64, segment_mb = 1, commit_ms_max = 0, leave_free_mb = 0 }}
+"""
+
+
+class Ledger:
+    """Acknowledgements of several starts of one agent, in one directory."""
+
+    def __init__(self, directory, drivers):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True)
+        self.config = self.dir / "dunlin.toml"
+        self.config.write_text(CONFIG.format(dir=self.dir, drivers=drivers))
+        self.log = self.dir / "log"
+        self.store = self.dir / "state/sinks/cloud/buffer"
+        self.acked = {}
+
+    def note(self):
+        """Reads the log of a start that has ended, and returns how many records it acknowledged."""
+        before = self.records()
+        for line in self.log.read_text(errors="replace").splitlines():
+            if '"durable through"' not in line:
+                continue
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # The line that was being written when the agent was killed.
+                continue
+            key = (event["boot"], event["stream"])
+            self.acked[key] = max(self.acked.get(key, 0), event["seq"] + 1)
+        return self.records() - before
+
+    def records(self):
+        return sum(self.acked.values())
+
+    def check(self):
+        """(records acknowledged, those of them that the store does not hold, complaints)."""
+        stored, complaints = {}, []
+        if (self.store / "format").exists():
+            for name, log in read_log.read(self.store).items():
+                complaints += [f"{name}: positions {lost} are damaged" for lost in log["lost"]]
+                for _, kind, payload in log["frames"]:
+                    if kind == "data":
+                        boot, stream, first, count = message(bytes.fromhex(payload))
+                        stored.setdefault((boot, stream), set()).update(range(first, first + count))
+        lost = 0
+        for key, count in self.acked.items():
+            missing = count - len(stored.get(key, set()).intersection(range(count)))
+            if missing:
+                complaints.append(f"boot {key[0]} stream {key[1]}: {missing} of {count} acknowledged records are lost")
+            lost += missing
+        return self.records(), lost, complaints
+
+
+def message(stored):
+    """Boot, stream, first sequence and number of records of a stored message: src/sinks/uplink/message.rs."""
+    stream_bytes, _, _, records, number, nonce, _, first = struct.unpack_from("<HHHIIIIQ", stored, 2)
+    stream = stored[32 : 32 + stream_bytes].decode()
+    return f"{number}-{nonce:08x}", stream, first, records

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Takes the guards of src/buffer away, one at a time, and shows that its tests notice.
+
+    lab/mutants.py             all of them, and a table
+    lab/mutants.py WORD...     only those whose name has one of the words
+
+Each fsync, each directory fsync, each checksum and each bound of the durable log has a line in MUTANTS: a piece of the
+source and what takes its place. The module is copied into a crate of its own below target/, so that a mutant costs a
+few seconds. The tests without any change must pass; with a change they must fail, not compile, or hang for longer
+than TIMEOUT_S. A piece that is no longer in the source ends the script: the table follows the code.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CRATE = ROOT / "target/mutants"
+TIMEOUT_S = 180
+# Killing and waiting for real processes takes a second a mutant and shows nothing that the simulated disk does not.
+TESTS = ["buffer::", "--", "--skip", "campaign", "--skip", "kill"]
+
+SYNC = "file sync"
+DIRECTORY = "directory sync"
+CHECKSUM = "checksum"
+ORDER = "order"
+BOUND = "bound"
+
+# (kind, name, file, piece, what takes its place)
+MUTANTS = [
+    (SYNC, "group", "log.rs", 'active.file.sync().map_err(|e| Error::io("sync", path, e))?;', ""),
+    (SYNC, "cursor", "cursor.rs", "    file.sync()?;\n", ""),
+    (SYNC, "tail found at a start", "recovery.rs", 'file.sync().map_err(fail("sync"))?;', ""),
+    (SYNC, "format", "engine.rs", "        file.sync()?;\n", ""),
+    (DIRECTORY, "of a new segment", "log.rs", "self.shared.storage.sync_dir(dir);", "std::io::Result::Ok(());"),
+    (DIRECTORY, "of a new cursor", "cursor.rs", 'storage.sync_dir(self.path.parent().expect("a file in a directory"))?;', ""),
+    (DIRECTORY, "of a new store", "engine.rs", "[Some(dir), dir.parent()]", "[None, dir.parent()]"),
+    (DIRECTORY, "of a new store's parent", "engine.rs", "[Some(dir), dir.parent()]", "[Some(dir), None]"),
+    (CHECKSUM, "of a record", "format.rs", "u32_at(record, 4)? != checksum(segment_id, offset, record)", "u32_at(record, 4)? == 1"),
+    (CHECKSUM, "of a segment header", "format.rs", "&bytes[..8] != SEGMENT_MAGIC || u32_at(bytes, 60)? != crc32c::crc32c(&bytes[..60])", "&bytes[..8] != SEGMENT_MAGIC"),
+    (CHECKSUM, "of a cursor", "format.rs", "&bytes[..8] != CURSOR_MAGIC || u32_at(bytes, 60)? != crc32c::crc32c(&bytes[..60])", "&bytes[..8] != CURSOR_MAGIC"),
+    (CHECKSUM, "covers the segment's id", "format.rs", "head[..8].copy_from_slice(&segment_id.to_le_bytes());", "let _ = segment_id;"),
+    (CHECKSUM, "covers the offset", "format.rs", "head[8..16].copy_from_slice(&offset.to_le_bytes());", "let _ = offset;"),
+    (CHECKSUM, "covers length and kind", "format.rs", "head[16..20].copy_from_slice(&record[..4]);", ""),
+    (CHECKSUM, "covers the position", "format.rs", "head[20..28].copy_from_slice(&record[8..16]);", ""),
+    (CHECKSUM, "covers the payload", "format.rs", "crc32c::crc32c_append(crc32c::crc32c(&head), &record[RECORD_HEADER_BYTES..])", "crc32c::crc32c(&head)"),
+    (ORDER, "a failed write poisons its segment", "log.rs", "            self.poison();\n", ""),
+    (ORDER, "a failed sync is an error", "log.rs", 'active.file.sync().map_err(|e| Error::io("sync", path, e))?;', "let _ = active.file.sync();"),
+    (ORDER, "a failed sync is not tried again", "log.rs", "active.file.sync().map_err(", "active.file.sync().or_else(|_| active.file.sync()).map_err("),
+    (ORDER, "cursor before unlink", "log.rs", "if end > self.cursor.durable {", "if false {"),
+    (ORDER, "a drop is committed before it is done", "engine.rs", "self.report_drop(victim, payload.as_deref(), positions.end)?;", "let _ = payload;"),
+    (ORDER, "a drop raises the floor", "log.rs", "self.group(payload.into_iter(), RecordKind::Gap, floor)?;", "self.group(payload.into_iter(), RecordKind::Gap, self.floor)?;"),
+    (ORDER, "a gap without its commit is void", "recovery.rs", " || record.kind == RecordKind::Gap", ""),
+    (ORDER, "nothing is kept behind the first bad byte", "recovery.rs", "!committed && (*offset != tail.end || ", "!committed && (false || "),
+    (ORDER, "a poisoned tail is void", "reader.rs", "(next..segment.end).contains(&record.position)", "(next..u64::MAX).contains(&record.position)"),
+    (ORDER, "other cursors hold space back", "log.rs", "released.min(self.others)", "released"),
+    (ORDER, "a start continues in a new segment", "recovery.rs", "segments.last().map_or(0, |s| s.id + 1)", "segments.last().map_or(0, |s| s.id)"),
+    (BOUND, "payload_bytes_max", "options.rs", "longest > PAYLOAD_BYTES_MAX", "false && longest > PAYLOAD_BYTES_MAX"),
+    (BOUND, "append_bytes_max", "options.rs", "bytes > append_bytes_max", "false && bytes > append_bytes_max"),
+    (BOUND, "size_max_bytes, drop_oldest", "engine.rs", "if !self.drop_oldest(class)? {", "if true {"),
+    (BOUND, "size_max_bytes, block", "engine.rs", "if self.disk_bytes() + segment > size_max {", "if false {"),
+    (BOUND, "reserve for higher classes", "engine.rs", "const RESERVE_SEGMENTS: u64 = 3;", "const RESERVE_SEGMENTS: u64 = 0;"),
+    (BOUND, "bulk never drops a higher class", "engine.rs", "filter(|v| *v <= class)", "filter(|_| true)"),
+    (BOUND, "free_bytes_min", "engine.rs", "if free < min + self.options.segment_bytes {", "if false {"),
+    (BOUND, "queue_bytes_max", "writer.rs", "room.acquire_many_owned(bytes).await.ok()", "room.acquire_many_owned(bytes.min(0)).await.ok()"),
+    (BOUND, "commit.records_max", "writer.rs", "let over = records > self.commit.records_max\n                || ", "let over = "),
+    (BOUND, "commit.bytes_max", "writer.rs", "                || bytes > self.commit.bytes_max\n", ""),
+    (BOUND, "interrupted calls", "fs.rs", "&& *times <= INTERRUPTED_MAX", "&& *times <= u32::MAX"),
+    (BOUND, "newest format known", "engine.rs", "(1..=FORMAT_VERSION).contains(&v)", "(1..=u16::MAX).contains(&v)"),
+    (BOUND, "one agent a directory", "fs.rs", "match file.try_lock() {", "match Ok::<(), TryLockError>(()) {"),
+]
+
+
+def build_crate():
+    """A crate of the module and what it names, with the versions and the lock file of the whole."""
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    wanted = {}
+    for name in ["bytes", "crc32c", "nix", "thiserror", "tokio", "tracing", "tempfile"]:
+        here = manifest["dependencies"].get(name) or manifest["dev-dependencies"][name]
+        if isinstance(here, dict) and here.pop("workspace", False):
+            base = manifest["workspace"]["dependencies"][name]
+            here = {**({"version": base} if isinstance(base, str) else base), **here}
+        wanted[name] = {"version": here} if isinstance(here, str) else here
+    shutil.rmtree(CRATE / "src", ignore_errors=True)
+    CRATE.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "src/buffer", CRATE / "src/buffer")
+    shutil.copy(ROOT / "src/record.rs", CRATE / "src/record.rs")
+    shutil.copy(ROOT / "Cargo.lock", CRATE / "Cargo.lock")
+    shutil.copytree(ROOT / "lab", CRATE / "lab", dirs_exist_ok=True)
+    (CRATE / "src/lib.rs").write_text("pub mod buffer;\npub mod record;\n")
+    lines = ["[package]", 'name = "dunlin"', f'edition = "{manifest["workspace"]["package"]["edition"]}"', ""]
+    lines += ["[workspace]", "", "[profile.dev]", "opt-level = 1", "debug = false", "", "[dependencies]"]
+    for name, keys in wanted.items():
+        inner = ", ".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in keys.items())
+        lines.append(f"{name} = {{ {inner} }}")
+    (CRATE / "Cargo.toml").write_text("\n".join(lines) + "\n")
+
+
+def run():
+    """What the tests say of the crate as it is: `green`, or why not."""
+    build = ["cargo", "test", "--quiet", "--lib", "--no-run"]
+    built = subprocess.run(build, cwd=CRATE, capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        return "does not compile", built.stderr
+    child = subprocess.Popen(
+        ["cargo", "test", "--lib", *TESTS], cwd=CRATE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )
+    timer = threading.Timer(TIMEOUT_S, end, [child])
+    timer.start()
+    said = []
+    try:
+        for line in child.stdout:
+            said.append(line)
+            if line.startswith("test ") and line.rstrip().endswith("FAILED"):
+                return line.split()[1].removeprefix("buffer::tests::"), "".join(said)
+        if child.wait() == 0:
+            return "green", "".join(said)
+        return "ends with an error, or hangs", "".join(said)
+    finally:
+        timer.cancel()
+        end(child)
+
+
+def end(child):
+    """Ends the runner that we started, and its test binary with it: they are a session of their own."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def main(words):
+    if words and words[0] in ("-h", "--help"):
+        print(__doc__.strip())
+        return 0
+    chosen = [m for m in MUTANTS if not words or any(word in f"{m[0]} {m[1]}" for word in words)]
+    build_crate()
+    began = time.monotonic()
+    verdict, said = run()
+    if verdict != "green":
+        print(f"{said}\nthe tests fail without any change: {verdict}")
+        return 1
+    print(f"without any change: green, {time.monotonic() - began:.0f} s")
+    survived = 0
+    print(f"{'what is taken away':<58} what turns red")
+    for kind, name, file, piece, instead in chosen:
+        path = CRATE / "src/buffer" / file
+        source = path.read_text()
+        if source.count(piece) != 1:
+            print(f"{file} has {source.count(piece)} times: {piece!r}\n  Remedy: make MUTANTS follow the code")
+            return 1
+        path.write_text(source.replace(piece, instead))
+        verdict, said = run()
+        path.write_text(source)
+        if verdict == "does not compile":
+            print(f"{said}\n{kind}: {name}: the change does not compile, so it shows nothing")
+            return 1
+        survived += verdict == "green"
+        print(f"{kind + ': ' + name:<58} {'NOTHING' if verdict == 'green' else verdict}", flush=True)
+    print(f"mutants {len(chosen)}, caught {len(chosen) - survived}, survived {survived}, {time.monotonic() - began:.0f} s")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
