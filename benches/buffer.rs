@@ -1,7 +1,10 @@
 //! Appends a second of 256-byte records, durable before the ack, beside a bare loop of write and fdatasync into a
-//! preallocated file and beside `SQLite` (WAL, synchronous=FULL, through python3). Prints one table, ratios last.
+//! preallocated file and beside `SQLite` (WAL, synchronous=FULL, through python3). Prints one table, ratios last. After it:
+//! acknowledgements at a steady 10,000 records a second, a backlog drained beside the rate it was taken in at, and the
+//! start on a log of 10 GB.
 //!
-//! `cargo bench --bench buffer [seconds a cell]`. Works in a directory under target/, never on a tmpfs.
+//! `cargo bench --bench buffer [seconds a cell [frames of the backlog]]`. Works in a directory under target/, never on a
+//! tmpfs.
 
 #![forbid(unsafe_code)]
 
@@ -36,8 +39,10 @@ impl Rate {
 }
 
 fn main() {
-    let seconds = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
-    let time = Duration::from_secs_f64(seconds.unwrap_or(3.0));
+    // cargo bench adds a flag of its own.
+    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
+    let time = Duration::from_secs_f64(numbers.next().unwrap_or(3.0));
+    let backlog = numbers.next().unwrap_or(512_000.0);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     println!(
         "{RECORD_BYTES} B records, fsync before ack, {time:?} a cell, in {}",
@@ -73,7 +78,9 @@ fn main() {
         );
     }
     let dir = tempfile::tempdir_in(target).expect("a directory under target/");
-    read(&dir.path().join("buffer"));
+    steady(&dir.path().join("steady"), time);
+    drain(&dir.path().join("backlog"), backlog);
+    start(&dir.path().join("large"));
 }
 
 fn batch(records: usize) -> Batch {
@@ -187,26 +194,127 @@ fn sqlite(path: &Path, records: usize, time: Duration) -> Option<f64> {
     String::from_utf8(out.stdout).ok()?.trim().parse().ok()
 }
 
-/// Reads a backlog through a reader, releasing as it goes.
-fn read(dir: &Path) {
-    const FRAMES: u64 = 512 * 1000;
+/// Ten records each millisecond, with the options that an owner gets who sets none.
+fn steady(dir: &Path, time: Duration) {
+    let store = Arc::new(
+        Store::open(Arc::new(Disk), dir, Options::default())
+            .expect("a store")
+            .0,
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let mut acks: Vec<Duration> = runtime.block_on(async {
+        let mut tick = tokio::time::interval(Duration::from_millis(1));
+        let mut waiting = Vec::new();
+        let start = Instant::now();
+        while start.elapsed() < time {
+            tick.tick().await;
+            let store = store.clone();
+            waiting.push(tokio::spawn(async move {
+                let from = Instant::now();
+                store
+                    .append(Class::Normal, batch(10))
+                    .await
+                    .expect("durable");
+                from.elapsed()
+            }));
+        }
+        let mut acks = Vec::new();
+        for append in waiting {
+            acks.push(append.await.expect("no panic"));
+        }
+        acks
+    });
+    acks.sort_unstable();
+    let at = |share: usize| acks[(acks.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    let stats = store.stats();
+    println!(
+        "steady: {} records, ack p50 {:.1} ms, p99 {:.1} ms, {:.2} bytes handed to the file system a payload byte",
+        stats.frames_durable,
+        at(50),
+        at(99),
+        stats.bytes_written as f64 / stats.bytes_appended as f64
+    );
+}
+
+/// Takes a backlog in, 512 records a commit, then reads it in order through a reader, releasing as it goes.
+fn drain(dir: &Path, frames: f64) {
     let store = open(dir, 512);
     let group = batch(512);
     runtime().block_on(async {
-        for _ in 0..FRAMES / 512 {
-            store
-                .append(Class::Normal, group.clone())
-                .await
-                .expect("durable");
+        let start = Instant::now();
+        let mut stored = 0;
+        while (stored as f64) < frames {
+            let range = store.append(Class::Normal, group.clone()).await.expect("durable");
+            stored = range.end;
         }
+        let taken_in = stored as f64 / start.elapsed().as_secs_f64();
         let mut reader = store.reader(Class::Normal);
-        let (mut frames, start) = (0, Instant::now());
-        while frames < FRAMES {
+        let (mut next, start) = (0, Instant::now());
+        while next < stored {
             let chunk = reader.next(512, 1 << 20).await.expect("frames");
-            frames += chunk.frames.len() as u64;
+            assert!(chunk.lost.is_empty(), "{:?}", chunk.lost);
+            for frame in &chunk.frames {
+                assert_eq!(frame.position, next, "in order");
+                next += 1;
+            }
             store.release(Class::Normal, chunk.last().expect("a frame"));
         }
-        let per_s = frames as f64 / start.elapsed().as_secs_f64();
-        println!("read back: {frames} frames, {per_s:.0}/s, one reader, released as read");
+        let drained = next as f64 / start.elapsed().as_secs_f64();
+        println!(
+            "backlog: {stored} frames taken in at {taken_in:.0}/s, drained in order at {drained:.0}/s, {:.1} times as fast",
+            drained / taken_in
+        );
     });
+}
+
+/// Opens a log of 1280 segments of 8 MiB. Sparse files stand for all but the newest, of which a start reads the size alone.
+fn start(dir: &Path) {
+    const SEGMENTS: u64 = 1280;
+    const SEGMENT_BYTES: u64 = 8 << 20;
+    let log = dir.join("normal");
+    std::fs::create_dir_all(&log).expect("a directory");
+    for id in 0..SEGMENTS {
+        let base = id * 30_000;
+        let mut header = Vec::from(b"DUNLINSG\x01\x00\x40\x00\x01\x00\x00\x00");
+        header.extend(id.to_le_bytes());
+        header.extend(base.to_le_bytes());
+        header.resize(60, 0);
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        let file = Disk.create(&log.join(format!("{id:016x}-{base:016x}.seg")));
+        let file = file.expect("a new file");
+        file.set_size(SEGMENT_BYTES).expect("a sparse file");
+        assert_eq!(file.write_at(&header, 0).expect("written"), header.len());
+    }
+    let options = Options {
+        size_max_bytes: 16 << 30,
+        ..Options::default()
+    };
+    let open = || {
+        Store::open(Arc::new(Disk), dir, options.clone())
+            .expect("a store")
+            .0
+    };
+    let store = open();
+    let appended = runtime().block_on(store.append(Class::Normal, batch(512)));
+    appended.expect("durable");
+    drop(store);
+    let mut took: Vec<Duration> = (0..5)
+        .map(|_| {
+            let from = Instant::now();
+            drop(open());
+            from.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    let ms = |took: Duration| took.as_secs_f64() * 1e3;
+    println!(
+        "start on a log of {:.1} GB: opened and closed in {:.1} ms, {:.1} ms at worst, of {}",
+        (SEGMENTS * SEGMENT_BYTES) as f64 / 1e9,
+        ms(took[2]),
+        ms(took[4]),
+        took.len()
+    );
 }

@@ -110,7 +110,7 @@ def main():
     parser.add_argument("--binary", required=True, type=os.path.abspath)
     parser.add_argument("--drivers", required=True, type=os.path.abspath)
     parser.add_argument("--kills", type=int, default=5000)
-    parser.add_argument("--stops", type=int, default=2500, help="stops after which the count begins anew")
+    parser.add_argument("--stops", type=int, default=1500, help="stops after which the count begins anew")
     parser.add_argument("--per-store", type=int, default=25, help="kills on one store before it is checked")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--dir", default="target/tmp", help="where stores are kept while they are tried")

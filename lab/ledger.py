@@ -13,7 +13,7 @@ import read_log
 CONFIG = """
 [agent]
 name = "gw"
-state_dir = "{dir}/state"
+state_dir = "{state}"
 runtime_dir = "{dir}/run"
 driver_dir = "{drivers}"
 drain_timeout_ms = 2000
@@ -21,26 +21,28 @@ drain_timeout_ms = 2000
 [sources.sim]
 type = "driver"
 driver = "sim"
-options = {{ rate_hz = 20000, waves = [{{ name = "n", shape = "counter" }}] }}
+options = {{ rate_hz = {rate_hz}, waves = [{{ name = "n", shape = "counter" }}] }}
 
 [sinks.cloud]
 type = "uplink"
 inputs = ["sim"]
 endpoint = "mqtt://127.0.0.1:1"
-buffer = {{ size_mb = 64, segment_mb = 1, commit_ms_max = 0, leave_free_mb = 0 }}
+buffer = {{ size_mb = {size_mb}, segment_mb = 1, commit_ms_max = 0, leave_free_mb = 0 }}
 """
 
 
 class Ledger:
     """Acknowledgements of several starts of one agent, in one directory."""
 
-    def __init__(self, directory, drivers):
+    def __init__(self, directory, drivers, state=None, rate_hz=20000, size_mb=64):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True)
+        state = pathlib.Path(state or self.dir / "state")
         self.config = self.dir / "dunlin.toml"
-        self.config.write_text(CONFIG.format(dir=self.dir, drivers=drivers))
+        text = CONFIG.format(dir=self.dir, state=state, drivers=drivers, rate_hz=rate_hz, size_mb=size_mb)
+        self.config.write_text(text)
         self.log = self.dir / "log"
-        self.store = self.dir / "state/sinks/cloud/buffer"
+        self.store = state / "sinks/cloud/buffer"
         self.acked = {}
 
     def note(self):

@@ -21,13 +21,14 @@ stages=(
     "headers   driver.h and ext/*.h are clean C99, C11 and C++17, natively and for aarch64"
     "layout    C and Rust agree on the ABI's layout, natively and for aarch64 under qemu"
     "deny      licences, sources and direction of dependencies"
-    "lab       the referee of the delivery tests sees every loss"
+    "lab       the referees of the delivery and durability tests see every loss"
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
     "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
+    "durable   acknowledged records survive power cuts of a simulated disk, kill -9 at system calls, errors, full disks"
     "run       scripts/run.sh for 10 seconds loses nothing"
 )
 
@@ -70,7 +71,7 @@ stage_deny() {
     cargo deny --locked --config .cargo/deny.toml check --hide-inclusion-graph -A unused-wrapper bans licenses sources
 }
 
-stage_lab() { python3 lab/test_count.py; }
+stage_lab() { python3 lab/test_count.py && python3 lab/test_ledger.py; }
 
 # Tests that carry #[ignore] are named aloud and counted as skipped; those of the other profile are not.
 ignored() {
@@ -92,6 +93,7 @@ stage_campaign() {
     # Optimised, as what runs on a gateway is: a time measured in a debug build says little.
     cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace --no-tests fail
 }
+stage_durable() { scripts/durability.sh; }
 stage_run() { scripts/run.sh --seconds 10; }
 
 # counts LOG STATUS: passed, failed and skipped of one stage. From the closing lines of its runners, each of which may

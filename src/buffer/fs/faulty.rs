@@ -135,6 +135,8 @@ struct Medium {
     reads: usize,
     read_fault: Option<(usize, Fault)>,
     dead: bool,
+    /// Free bytes, where a test says so.
+    free: Option<u64>,
     random: Option<Random>,
 }
 
@@ -241,6 +243,11 @@ impl SimDisk {
     pub(crate) fn fail_reads(&self, after: usize, fault: Fault) {
         let mut medium = self.medium();
         medium.read_fault = Some((medium.reads + after, fault));
+    }
+
+    /// Sets the free space of the file system, in bytes.
+    pub(crate) fn set_free(&self, bytes: u64) {
+        self.medium().free = Some(bytes);
     }
 
     /// Reads so far.

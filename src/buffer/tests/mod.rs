@@ -1,5 +1,6 @@
 //! Tests of the whole module: a model that says what must be there, crashes, faults, and the real thing under SIGKILL.
 
+mod bounds;
 mod crash;
 mod faults;
 mod kill;

@@ -79,7 +79,7 @@ impl Storage for SimDisk {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        Ok(1 << 40)
+        Ok(self.medium().free.unwrap_or(1 << 40))
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Box<dyn Send + Sync>> {

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# What the promise of the durable log rests on, run and added up: nothing acknowledged is lost.
+#
+#   scripts/durability.sh                  all rigs at the size that CI runs, then the report
+#   scripts/durability.sh --states         power cuts of a simulated disk at every operation, recoveries to depth three
+#   scripts/durability.sh --kills [N]      SIGKILL at N stops at system calls of the agent under load (5,000)
+#   scripts/durability.sh --injections     system calls that fail, one number at a time
+#   scripts/durability.sh --full [N]       an ext4 disk without blocks, or inodes, and with again, N times each (5); root
+#   scripts/durability.sh --mutants        each guard of src/buffer taken away in turn: its tests must turn red
+#   scripts/durability.sh --report         adds up what the rigs found when they last ran here; runs those that never did
+#
+# The last line of the report is `crash states S, kills K, cuts C, acked A, lost L`. There is no rig for power cuts of
+# an emulated board yet, so C is 0. Results lie below target/durability/.
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root"
+
+results=target/durability
+mkdir -p "$results"
+
+# The binary that is killed is optimised as a release is, and quicker to link.
+build() {
+    cargo build --locked --profile campaign --package dunlin --package dunlin-drivers
+    agent=(--binary target/campaign/dunlin --drivers target/campaign/drivers)
+}
+
+# keep NAME COMMAND...: runs it, shows what it says, and keeps the line that sums it up where it succeeded.
+keep() {
+    local name=$1 log=$results/$1.log
+    shift
+    heading "$name"
+    rm -f "$results/$name"
+    "$@" 2>&1 | tee "$log"
+    grep -o "$name [0-9].*" "$log" | tail -n 1 >"$results/$name.new"
+    [[ -s $results/$name.new ]] || die "no line says what $name came to" "see $log"
+    mv "$results/$name.new" "$results/$name"
+}
+
+rig_states() {
+    keep "crash states" cargo nextest run --locked --cargo-profile campaign --profile campaign --package dunlin --lib \
+        --no-capture --no-tests fail campaign_crash_states
+}
+rig_kills() { build && keep kills python3 lab/kill_syscalls.py "${agent[@]}" --kills "${1:-5000}"; }
+rig_injections() { build && keep injections python3 lab/inject_syscalls.py "${agent[@]}"; }
+rig_full() { build && keep "full disks" python3 lab/full_disk.py "${agent[@]}" --cycles "${1:-5}"; }
+rig_mutants() { keep mutants python3 lab/mutants.py; }
+
+# number WORD FILES...: the sum of the numbers behind a word.
+number() {
+    local word=$1
+    shift
+    sed -n "s/.*$word \([0-9]*\).*/\1/p" "$@" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+report() {
+    [[ -s "$results/crash states" ]] || rig_states
+    [[ -s $results/kills ]] || rig_kills
+    [[ -s $results/injections ]] || rig_injections
+    [[ -s "$results/full disks" ]] || rig_full
+    [[ -s $results/mutants ]] || rig_mutants
+    heading "report"
+    cd "$results"
+    cat "crash states" kills injections "full disks" mutants
+    echo "power cuts of an emulated board: none, there is no rig for them here"
+    echo "crash states $(number "crash states" "crash states"), kills $(number kills kills), cuts 0," \
+        "acked $(number acked kills injections "full disks"), lost $(number lost kills injections "full disks")"
+}
+
+case ${1:-all} in
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
+    --states | --injections | --mutants) "rig_${1#--}" ;;
+    --kills) rig_kills "${2:-}" ;;
+    --full) rig_full "${2:-}" ;;
+    --report) report ;;
+    all)
+        for name in states kills injections full mutants; do "rig_$name"; done
+        report
+        ;;
+    *) die "does not know ${1@Q}" "scripts/durability.sh --help" ;;
+esac
