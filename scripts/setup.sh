@@ -27,7 +27,7 @@ packages_run=(
 )
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-    valgrind strace socat jq shellcheck procps e2fsprogs
+    valgrind strace socat jq shellcheck procps e2fsprogs python3-fusepy
 )
 
 as_root() {
