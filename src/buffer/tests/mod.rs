@@ -3,6 +3,7 @@
 mod bounds;
 mod crash;
 mod faults;
+mod guards;
 mod kill;
 mod model;
 mod second_opinion;

@@ -1,4 +1,4 @@
-//! `lab/read_log.py`, written from docs/buffer.md alone, must say of any directory what the agent makes of it.
+//! `lab/read_log.py`, written from `docs/buffer.md` alone, must say of any directory what the agent makes of it.
 
 use super::super::fs::faulty::{Fault, Random, SimDisk};
 use super::super::{Class, Policy};
