@@ -25,6 +25,9 @@ stages=(
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
+    "unsafe    unsafe blocks are counted, each with a reason, none outside ffi/ (scripts/unsafe.sh)"
+    "hostile   the hostile driver under each sanitizer and under Arm's memory tagging"
+    "hazards   each of 40 defences is taken out, and its test fails (scripts/hazards.sh)"
     "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
@@ -86,6 +89,9 @@ stage_test() { cargo nextest run --locked --workspace && ignored; }
 stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }
+stage_hostile() { scripts/hostile.sh; }
+stage_unsafe() { scripts/unsafe.sh; }
+stage_hazards() { scripts/hazards.sh; }
 stage_sanitize() { scripts/sanitize.sh; }
 stage_valgrind() { scripts/valgrind.sh; }
 stage_campaign() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Name of the shared object, source under `ffi/examples`, macros and other arguments.
-const DRIVERS: [(&str, &str, &[&str]); 9] = [
+const DRIVERS: [(&str, &str, &[&str]); 12] = [
     ("template", "template.c", &[]),
     ("hostile", "hostile/hostile.c", &[]),
     ("bad-major", "hostile/hostile.c", &["-DMAJOR=2"]),
@@ -21,6 +21,13 @@ const DRIVERS: [(&str, &str, &[&str]); 9] = [
         &["-DREAD=0", "-Wno-unused-function"],
     ),
     ("bad-entry", "hostile/hostile.c", &["-DENTRY=other_entry"]),
+    ("bad-align", "hostile/hostile.c", &["-DEXTENSION_SHIFT=1"]),
+    ("bad-long", "hostile/hostile.c", &["-DSTRUCT_SIZE=1048576"]),
+    (
+        "interposes",
+        "hostile/hostile.c",
+        &["-DINTERPOSES", "-Wno-unused-parameter"],
+    ),
     // Needs the library beside it, as a vendor's driver may.
     (
         "needs-beside",
@@ -56,7 +63,12 @@ fn build(target: &Path, source: &str, macros: &[&str]) {
             "-I",
             "../include",
         ])
-        .args(["-Wall", "-Wno-infinite-recursion"])
+        .args([
+            "-Wall",
+            "-Wno-infinite-recursion",
+            "-Wno-free-nonheap-object",
+            "-fexceptions",
+        ])
         .args(macros)
         // Whatever CFLAGS say: a library that brings a sanitizer's runtime of its own does not load.
         .arg("-fno-sanitize=all")

@@ -176,18 +176,19 @@ pub struct Driver {
     /// Option specs.
     pub options: *const OptionSpec,
     /// Opens a device.
-    pub open:
-        Option<unsafe extern "C" fn(*const DriverOption, u32, *mut Text, *mut *mut Device) -> i32>,
+    pub open: Option<
+        unsafe extern "C-unwind" fn(*const DriverOption, u32, *mut Text, *mut *mut Device) -> i32,
+    >,
     /// Describes channels.
-    pub channels: Option<unsafe extern "C" fn(*mut Device, *mut Channel, u32) -> i32>,
+    pub channels: Option<unsafe extern "C-unwind" fn(*mut Device, *mut Channel, u32) -> i32>,
     /// Reads samples.
-    pub read: Option<unsafe extern "C" fn(*mut Device, *mut Sample, u32, u32) -> i32>,
+    pub read: Option<unsafe extern "C-unwind" fn(*mut Device, *mut Sample, u32, u32) -> i32>,
     /// Releases a device.
-    pub close: Option<unsafe extern "C" fn(*mut Device) -> i32>,
+    pub close: Option<unsafe extern "C-unwind" fn(*mut Device) -> i32>,
     /// Explains the most recent failure.
-    pub explain: Option<unsafe extern "C" fn(*mut Device, *mut Text)>,
+    pub explain: Option<unsafe extern "C-unwind" fn(*mut Device, *mut Text)>,
     /// Finds an extension.
-    pub get_extension: Option<unsafe extern "C" fn(*const c_char) -> *const c_void>,
+    pub get_extension: Option<unsafe extern "C-unwind" fn(*const c_char) -> *const c_void>,
 }
 
 /// One frame in the byte buffer of the same call.
@@ -216,7 +217,7 @@ pub struct Frames1 {
     pub frame_max: u32,
     /// Reads whole frames.
     pub read_frames:
-        Option<unsafe extern "C" fn(*mut Device, *mut u8, u32, *mut Frame, u32, u32) -> i32>,
+        Option<unsafe extern "C-unwind" fn(*mut Device, *mut u8, u32, *mut Frame, u32, u32) -> i32>,
 }
 
 /// A value to write.
@@ -240,7 +241,7 @@ pub struct Actuate1 {
     /// Zero.
     pub reserved: u32,
     /// Writes one value.
-    pub write: Option<unsafe extern "C" fn(*mut Device, u32, *const Value, u32) -> i32>,
+    pub write: Option<unsafe extern "C-unwind" fn(*mut Device, u32, *const Value, u32) -> i32>,
 }
 
 // The same figures that layout.c fixes for C, checked on every target that this crate is compiled for.

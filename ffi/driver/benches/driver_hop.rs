@@ -1,15 +1,19 @@
-//! What the process boundary costs: samples a second and the round trip of one read, for a direct call in this process,
-//! through the host, and, as the floor, a raw socket pair echo between two processes that moves as many bytes.
+//! What the process boundary costs: samples a second and the round trip of one read, for the driver's function called as
+//! C would call it, through guarded memory in this process, through the host, and, as the floor, a raw socket pair echo
+//! between two processes that moves as many bytes.
 //!
-//! `cargo bench -p dunlin-driver --bench driver_hop`; the last column is through the host / raw echo, per round trip.
+//! `cargo bench -p dunlin-driver --bench driver_hop`; the last columns are guarded memory / C call, which is what the
+//! guards cost, and through the host / raw echo, each per round trip.
 
+use std::ffi::CString;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dunlin_driver::{Device, Host, Library, Spec};
+use dunlin_driver_sys as sys;
 
 const ROUND: Duration = Duration::from_millis(400);
 /// Bytes of one sample on the wire, and of a reply's head.
@@ -35,24 +39,36 @@ fn main() {
         .build()
         .expect("a runtime");
     println!(
-        "{:>6} {:>14} {:>14} {:>14} {:>11} {:>11} {:>11} {:>7}",
-        "batch", "direct/s", "host/s", "raw echo/s", "direct us", "host us", "raw us", "ratio"
+        "{:>6} {:>14} {:>12} {:>12} {:>9} {:>10} {:>9} {:>9} {:>10} {:>8}",
+        "batch",
+        "guarded/s",
+        "host/s",
+        "raw echo/s",
+        "C us",
+        "guarded us",
+        "host us",
+        "raw us",
+        "guarded/C",
+        "host/raw"
     );
     for batch in [1_u32, 64, 1024, 4096] {
-        let direct = rate(|| {
+        let plain = plain_call(&library, batch);
+        let guarded = rate(|| {
             assert_eq!(device.read(batch, 0).expect("reads").len(), count(batch));
         });
         let hop = runtime.block_on(through_host(&spec, batch));
         let raw = raw_echo(HEAD_BYTES + count(batch) * SAMPLE_BYTES);
         let each = f64::from(batch);
         println!(
-            "{batch:>6} {:>14.0} {:>14.0} {:>14.0} {:>11.2} {:>11.2} {:>11.2} {:>7.2}",
-            direct * each,
+            "{batch:>6} {:>14.0} {:>12.0} {:>12.0} {:>9.2} {:>10.2} {:>9.2} {:>9.2} {:>10.2} {:>8.2}",
+            guarded * each,
             hop * each,
             raw * each,
-            1e6 / direct,
+            1e6 / plain,
+            1e6 / guarded,
             1e6 / hop,
             1e6 / raw,
+            plain / guarded,
             raw / hop
         );
     }
@@ -60,6 +76,34 @@ fn main() {
 
 fn count(batch: u32) -> usize {
     usize::try_from(batch).expect("a batch fits")
+}
+
+/// The driver's own function, called as C calls it: memory of the caller, no guard, no check.
+fn plain_call(library: &Path, batch: u32) -> f64 {
+    let path = CString::new(library.to_str().expect("UTF-8")).expect("a path");
+    // SAFETY: our own example driver, loaded before by `Library::open`.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    // SAFETY: an open handle and a NUL-terminated name.
+    let entry = unsafe { libc::dlsym(handle, sys::ENTRY_SYMBOL.as_ptr()) };
+    // SAFETY: the table of a library that is never unloaded; `Library::open` has checked it.
+    let table = unsafe { &*entry.cast::<sys::Driver>() };
+    let (open, read) = (table.open.expect("open"), table.read.expect("read"));
+    let option = sys::DriverOption {
+        key: c"mode".as_ptr(),
+        value: c"bench".as_ptr(),
+    };
+    let mut why = sys::Text { bytes: [0; 256] };
+    let mut device = std::ptr::null_mut();
+    // SAFETY: one option, a text and a place for the device, all alive during the call.
+    let opened = unsafe { open(&raw const option, 1, &raw mut why, &raw mut device) };
+    assert_eq!(opened, 0);
+    // SAFETY: integers and a union of numbers: zero bytes are a sample.
+    let mut out = vec![unsafe { std::mem::zeroed::<sys::Sample>() }; count(batch)];
+    rate(|| {
+        // SAFETY: an open device on its thread, room for `batch` samples.
+        let got = unsafe { read(device, out.as_mut_ptr(), batch, 0) };
+        assert_eq!(usize::try_from(got), Ok(count(batch)));
+    })
 }
 
 /// Calls a second.

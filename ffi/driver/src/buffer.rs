@@ -280,4 +280,38 @@ mod tests {
         };
         assert_eq!(error, TakeBack::Trespass(expected));
     }
+
+    /// How the kernel protects the page that an address lies in: `rw-p` and the like, proc(5).
+    fn protection(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
+        let line = maps.lines().find(|line| {
+            let range = line.split(' ').next().unwrap_or_default();
+            let mut ends = range.split('-').map(|end| usize::from_str_radix(end, 16));
+            match (ends.next(), ends.next()) {
+                (Some(Ok(start)), Some(Ok(end))) => (start..end).contains(&address),
+                _ => false,
+            }
+        });
+        let line = line.expect("a mapping");
+        line.split(' ').nth(1).expect("its protection").to_owned()
+    }
+
+    #[test]
+    fn what_came_back_can_no_longer_be_written() {
+        let mut guarded = Guarded::new(Region::Text, 3 * page_bytes()).expect("memory");
+        let lent = guarded.lend(256, POISON).expect("fits");
+        let at = lent.pointer::<u8>().addr();
+        assert_eq!(protection(at), "rw-p");
+        assert_eq!(protection(at + 256), "---p", "the guard behind");
+        assert_eq!(protection(at - page_bytes()), "---p", "the pages in front");
+        let back = lent.take_back().expect("whole");
+        assert_eq!(protection(at), "r--p");
+        drop(back);
+        assert_eq!(protection(at), "---p", "nothing is lent");
+        // The same mapping, whole: its guards are there for each size that is lent.
+        let lent = guarded.lend(3 * page_bytes(), POISON).expect("fits");
+        let start = lent.pointer::<u8>().addr();
+        assert_eq!(protection(start - 1), "---p", "the guard in front");
+        assert_eq!(protection(start + 3 * page_bytes()), "---p");
+    }
 }

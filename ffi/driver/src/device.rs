@@ -4,9 +4,11 @@ use std::ptr::NonNull;
 
 use dunlin_driver_sys as sys;
 
+use crate::border::bordered;
 use crate::buffer::{Guarded, Lent, POISON, Plain, Returned, TakeBack};
 use crate::check::{FrameRule, channel, check_write, counted, in_order, sample};
 use crate::error::Error;
+use crate::fpu;
 use crate::library::Library;
 use crate::options::check_options;
 use crate::reading::{Batch, Channel, Frames, Sample, Value, check_channels};
@@ -149,7 +151,9 @@ impl<'lib> Device<'lib> {
         let read = self.library.table().read;
         // SAFETY: the device is open and this is its thread (`Device` cannot leave the one that made it); `out` has
         // room for `cap` samples, is aligned, and stays lent until the call is over.
-        let answer = unsafe { read(self.raw.as_ptr(), lent.pointer(), cap, timeout_ms) };
+        let answer =
+            bordered(|| unsafe { read(self.raw.as_ptr(), lent.pointer(), cap, timeout_ms) });
+        fpu::left_alone(call)?;
         let returned = take_back(call, lent)?;
         let count = counted(call, answer, cap, || {
             explain(self.library, self.raw, &mut self.why)
@@ -184,9 +188,10 @@ impl<'lib> Device<'lib> {
         let lent_bytes = lend(call, bytes, elements::<u8>(bytes_cap), POISON)?;
         let (out, room) = (lent_spans.pointer(), lent_bytes.pointer());
         // SAFETY: as in `read`; `bytes` has room for `bytes_cap` bytes and `out` for `cap` frames.
-        let answer = unsafe {
+        let answer = bordered(|| unsafe {
             (table.read_frames)(self.raw.as_ptr(), room, bytes_cap, out, cap, timeout_ms)
-        };
+        });
+        fpu::left_alone(call)?;
         let spans = take_back(call, lent_spans)?;
         let bytes = take_back(call, lent_bytes)?;
         let count = counted(call, answer, cap, || {
@@ -238,7 +243,9 @@ impl<'lib> Device<'lib> {
         lent.put(8, &value.kind().raw().to_ne_bytes());
         lent.freeze().map_err(|errno| system(call, errno))?;
         // SAFETY: the device is open, this is its thread; `value` is whole, aligned and readable until taken back.
-        let answer = unsafe { write(self.raw.as_ptr(), channel, lent.pointer(), timeout_ms) };
+        let answer =
+            bordered(|| unsafe { write(self.raw.as_ptr(), channel, lent.pointer(), timeout_ms) });
+        fpu::left_alone(call)?;
         drop(take_back(call, lent)?);
         counted(call, answer, 0, || {
             explain(self.library, self.raw, &mut self.why)
@@ -261,7 +268,8 @@ impl<'lib> Device<'lib> {
             let lent = lend(call, &mut memory, elements::<sys::Channel>(cap), 0)?;
             let ask = self.library.table().channels;
             // SAFETY: the device is open, this is its thread; `out` has room for `cap` channels, zeroed, aligned.
-            let answer = unsafe { ask(self.raw.as_ptr(), lent.pointer(), cap) };
+            let answer = bordered(|| unsafe { ask(self.raw.as_ptr(), lent.pointer(), cap) });
+            fpu::left_alone(call)?;
             let returned = take_back(call, lent)?;
             let count = counted(call, answer, sys::CHANNELS_MAX, || {
                 explain(self.library, self.raw, &mut self.why)
@@ -337,14 +345,15 @@ fn open_raw(
     let open = library.table().open;
     // SAFETY: the library stays loaded; options, why and device are lent, whole, aligned and valid until the call is
     // over; no device exists yet, so no other call runs.
-    let answer = unsafe {
+    let answer = bordered(|| unsafe {
         open(
             lent.pointer(),
             count,
             lent_why.pointer(),
             lent_out.pointer(),
         )
-    };
+    });
+    fpu::left_alone(call)?;
     let device = take_back(call, lent_out)?;
     let raw: *mut sys::Device = element(call, &device, 0)?;
     let why = take_back(call, lent_why)?;
@@ -359,7 +368,7 @@ fn open_raw(
 fn close_raw(library: &Library, raw: NonNull<sys::Device>) -> i32 {
     // SAFETY: `raw` came from this library's open, and this is the only call of close for it: `Device::close` and Drop
     // exclude each other by `closed`, and nobody uses `raw` afterwards because both consume the device.
-    unsafe { (library.table().close)(raw.as_ptr()) }
+    bordered(|| unsafe { (library.table().close)(raw.as_ptr()) })
 }
 
 /// Asks the driver to explain the failure just now; empty where it has nothing to add or breaks the contract doing so.
@@ -371,7 +380,7 @@ fn explain(library: &Library, raw: NonNull<sys::Device>, why: &mut Guarded) -> S
         return String::new();
     };
     // SAFETY: the device is open, this is its thread, no other call runs; `why` is whole, zeroed and lent.
-    unsafe { explain(raw.as_ptr(), lent.pointer()) };
+    bordered(|| unsafe { explain(raw.as_ptr(), lent.pointer()) });
     match lent.take_back() {
         Ok(returned) => text::explanation(returned.bytes()),
         Err(_) => String::new(),

@@ -1,11 +1,13 @@
 //! The safe layer over dunlin drivers: everything between Rust and a driver written in C.
 
 mod backoff;
+mod border;
 mod buffer;
 mod check;
 mod device;
 mod elf;
 mod error;
+mod fpu;
 mod host;
 mod last_words;
 mod library;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dunlin_driver_sys as sys;
 
+use crate::border::bordered;
 use crate::error::Error;
 use crate::options::{OptionKind, OptionSpec};
 use crate::text;
@@ -46,27 +47,35 @@ pub struct Description {
 /// The functions of a driver, every required one there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
-    pub(crate) open: unsafe extern "C" fn(
+    pub(crate) open: unsafe extern "C-unwind" fn(
         *const sys::DriverOption,
         u32,
         *mut sys::Text,
         *mut *mut sys::Device,
     ) -> i32,
-    pub(crate) channels: unsafe extern "C" fn(*mut sys::Device, *mut sys::Channel, u32) -> i32,
-    pub(crate) read: unsafe extern "C" fn(*mut sys::Device, *mut sys::Sample, u32, u32) -> i32,
-    pub(crate) close: unsafe extern "C" fn(*mut sys::Device) -> i32,
-    pub(crate) explain: Option<unsafe extern "C" fn(*mut sys::Device, *mut sys::Text)>,
+    pub(crate) channels:
+        unsafe extern "C-unwind" fn(*mut sys::Device, *mut sys::Channel, u32) -> i32,
+    pub(crate) read:
+        unsafe extern "C-unwind" fn(*mut sys::Device, *mut sys::Sample, u32, u32) -> i32,
+    pub(crate) close: unsafe extern "C-unwind" fn(*mut sys::Device) -> i32,
+    pub(crate) explain: Option<unsafe extern "C-unwind" fn(*mut sys::Device, *mut sys::Text)>,
     pub(crate) frames: Option<FramesTable>,
     pub(crate) write:
-        Option<unsafe extern "C" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>,
+        Option<unsafe extern "C-unwind" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>,
 }
 
 /// `dunlin.frames/1`, checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FramesTable {
     pub(crate) frame_max: u32,
-    pub(crate) read_frames:
-        unsafe extern "C" fn(*mut sys::Device, *mut u8, u32, *mut sys::Frame, u32, u32) -> i32,
+    pub(crate) read_frames: unsafe extern "C-unwind" fn(
+        *mut sys::Device,
+        *mut u8,
+        u32,
+        *mut sys::Frame,
+        u32,
+        u32,
+    ) -> i32,
 }
 
 /// A loaded driver.
@@ -339,7 +348,7 @@ unsafe fn option_specs(table: &sys::Driver) -> Result<Vec<OptionSpec>, String> {
     Ok(specs)
 }
 
-type GetExtension = Option<unsafe extern "C" fn(*const c_char) -> *const c_void>;
+type GetExtension = Option<unsafe extern "C-unwind" fn(*const c_char) -> *const c_void>;
 
 /// Asks for an extension and copies its table.
 ///
@@ -349,7 +358,7 @@ type GetExtension = Option<unsafe extern "C" fn(*const c_char) -> *const c_void>
 unsafe fn extension<T: Copy>(get: GetExtension, id: &CStr) -> Result<Option<T>, String> {
     let Some(get) = get else { return Ok(None) };
     // SAFETY: the id is NUL-terminated and valid during the call; any thread may ask.
-    let table = unsafe { get(id.as_ptr()) }.cast::<T>();
+    let table = bordered(|| unsafe { get(id.as_ptr()) }).cast::<T>();
     if table.is_null() {
         return Ok(None);
     }
@@ -395,7 +404,7 @@ unsafe fn frames_extension(get: GetExtension) -> Result<Option<FramesTable>, Str
 unsafe fn actuate_extension(
     get: GetExtension,
 ) -> Result<
-    Option<unsafe extern "C" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>,
+    Option<unsafe extern "C-unwind" fn(*mut sys::Device, u32, *const sys::Value, u32) -> i32>,
     String,
 > {
     // SAFETY: `Actuate1` starts with struct_size; integers and an optional function take any bits.
