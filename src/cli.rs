@@ -4,6 +4,7 @@ mod args;
 mod buffer;
 mod check;
 mod drivers;
+mod grants;
 mod help;
 mod log;
 mod run;

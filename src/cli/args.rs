@@ -76,6 +76,8 @@ pub(super) struct Drivers {
 pub(super) enum DriversAction {
     /// List those that are installed.
     List,
+    /// Show what the drivers of a configuration may reach.
+    Show,
     /// Load one and show what it says of itself.
     Probe,
     /// Open a device and read it once.
@@ -327,16 +329,17 @@ impl Words {
     fn drivers(&mut self) -> Result<Drivers, String> {
         let action = match self.word("what to do with drivers")?.as_str() {
             "list" => DriversAction::List,
+            "show" => DriversAction::Show,
             "probe" => DriversAction::Probe,
             "read" => DriversAction::Read,
             "watch" => DriversAction::Watch,
             "write" => DriversAction::Write,
             other => return Err(format!("drivers {other:?} is unknown.\n\n{}", self.help)),
         };
-        let driver = if action == DriversAction::List {
-            String::new()
-        } else {
-            self.word("DRIVER")?
+        let driver = match action {
+            DriversAction::List => String::new(),
+            DriversAction::Show => self.word("CONFIG")?,
+            _ => self.word("DRIVER")?,
         };
         let write = if action == DriversAction::Write {
             Some((self.word("CHANNEL")?, self.word("VALUE")?))

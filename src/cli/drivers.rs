@@ -22,6 +22,9 @@ pub(super) fn drivers(
     if request.action == DriversAction::List {
         return list(&dir, defaults);
     }
+    if request.action == DriversAction::Show {
+        return super::grants::show(Path::new(&request.driver), defaults);
+    }
     let library = dunlin_driver::locate(&request.driver, &dir).map_err(|error| {
         let path = Path::new(&request.driver);
         let remedy = if path.extension().is_some_and(|extension| extension == "so") {

@@ -31,7 +31,7 @@ Usage: dunlin COMMAND [ARGUMENTS]
   run CONFIG           run the agent until SIGTERM or Ctrl-C, then drain
   check CONFIG         find every error in a configuration, start nothing
   status CONFIG        what a running agent is doing
-  drivers list         which drivers are installed; also probe, read, watch, write
+  drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
   version              version and build
@@ -81,6 +81,7 @@ pub(super) const DRIVERS: &str = "\
 Works with drivers, each in a sandboxed process as in production.
 
 Usage: dunlin drivers list [--dir DIR]
+       dunlin drivers show CONFIG
        dunlin drivers probe DRIVER
        dunlin drivers read  DRIVER [-o KEY=VALUE]... [GRANTS]
        dunlin drivers watch DRIVER [-o KEY=VALUE]... [GRANTS] [--interval-ms N] [--seconds N]
@@ -88,6 +89,7 @@ Usage: dunlin drivers list [--dir DIR]
 
 DRIVER is a name (sim, host, modbus, i2c) looked up in DIR, or a path to a .so with a slash in it.
 
+  show         what each driver of a configuration may reach and use up; loads none
   probe        what it says of itself: version, options, extensions
   read         open a device, read it once
   watch        the same, again and again

@@ -41,6 +41,42 @@ fn list_says_which_file_is_no_driver_and_lists_the_rest() {
 }
 
 #[test]
+fn show_lists_what_each_driver_may_reach() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("gateway.toml");
+    let text = format!(
+        "[agent]\nname = \"gw\"\nstate_dir = \"{0}/state\"\nruntime_dir = \"{0}/run\"\ndriver_dir = \"{1}\"\n\
+         [sources.boiler]\ntype = \"driver\"\ndriver = \"sim\"\n\
+         grants = {{ devices = [\"/dev/null\", \"/dev/not-there\"], read = [\"/sys\"], network = [\"192.0.2.17:502\"] }}\n\
+         [sources.plain]\ntype = \"driver\"\ndriver = \"sim\"\nlimits = {{ memory_mb = 64 }}\n\
+         [sinks.screen]\ntype = \"console\"\ninputs = [\"boiler\", \"plain\"]\n",
+        dir.path().display(),
+        dunlin_drivers::DIR
+    );
+    std::fs::write(&config, text).unwrap();
+    let show = well(&["drivers", "show", config.to_str().unwrap()]);
+    for (source, grant, what, held) in [
+        ("boiler", "device", "/dev/null", "this path"),
+        ("boiler", "device", "/dev/not-there", "it is not there now"),
+        ("boiler", "read", "/sys", "read, load"),
+        (
+            "boiler",
+            "network",
+            "192.0.2.17:502",
+            "TCP port 502, of any address",
+        ),
+        ("plain", "none", "-", "its own file"),
+        ("plain", "limits", "memory 64 MiB", "ended or refused"),
+    ] {
+        let found = show.lines().any(|line| {
+            let parts = [source, "sim", grant, what, held];
+            line.starts_with(source) && parts.iter().all(|part| line.contains(part))
+        });
+        assert!(found, "no {grant} {what} of {source} in:\n{show}");
+    }
+}
+
+#[test]
 fn probe_lists_options_and_extensions() {
     let probe = well(&of_sim("probe", &[]));
     for part in [
