@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Feeds the decoders of hostile bytes with inputs that libFuzzer makes up, under AddressSanitizer, on the pinned stable
+# compiler. Seeds are in fuzz/seeds, what was found to be new ground in target/fuzz/corpus; a finding stops the script and
+# is left in target/fuzz/found, with the command that repeats it.
+#
+#   scripts/fuzz.sh                          every target, as CI runs it: 10^6 messages of a host, 2 * 10^5 of the others
+#   scripts/fuzz.sh reply 100000000          one target, as many inputs as wanted
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root"
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+    exit
+fi
+
+runs_reply=1000000 runs_other=200000 input_max_bytes=4096
+declare -A runs=([reply]=$runs_reply [mqtt]=$runs_other [payload]=$runs_other)
+targets=(reply mqtt payload)
+if [[ $# -gt 0 ]]; then
+    [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
+    targets=("$1")
+    if [[ $# -gt 1 ]]; then runs[$1]=$2; fi
+fi
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+out=$root/target/fuzz
+# What cargo-fuzz would say: coverage of each edge in counters that libFuzzer reads, comparisons traced, assertions on.
+# The sanitizer and the passes are in the stable compiler, behind the switch of all that is not yet stable.
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$out
+export RUSTFLAGS="-Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+ -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+ -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks --cfg fuzzing"
+for target in "${targets[@]}"; do
+    features=()
+    if [[ $target != reply ]]; then features=(--features agent); fi
+    say "building $target"
+    cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host" --bin "$target" "${features[@]}"
+    mkdir -p "$out/corpus/$target" "$out/found"
+    program=$out/$host/release/$target
+    arguments=("-runs=${runs[$target]}" "-max_len=$input_max_bytes" -seed=1 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1
+        "-artifact_prefix=$out/found/$target-")
+    if ! "$program" "${arguments[@]}" "$out/corpus/$target" "fuzz/seeds/$target" >"$out/$target.log" 2>&1; then
+        tail -40 "$out/$target.log"
+        die "$target: found something" "$program $out/found/$target-..."
+    fi
+    awk -v target="$target" '
+        / cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") cov = $(i + 1) }
+        /number_of_executed_units/ { count = $NF }
+        /average_exec_per_sec/ { speed = $NF }
+        END { printf "fuzz %s: %d inputs, %d edges, %d a second, nothing found\n", target, count, cov, speed }' "$out/$target.log"
+done
