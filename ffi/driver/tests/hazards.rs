@@ -176,7 +176,7 @@ fn the_memory_limit_holds() {
 #[test]
 fn the_limits_of_cpu_and_descriptors_hold() {
     let mut spec = hostile("burn", "");
-    spec.limits.cpu_percent = Some(50);
+    spec.limits.cpu_percent = Some(10);
     spec.limits.cpu_window_ms = 300;
     let outcome = runtime().block_on(async {
         let mut host = Host::spawn(&spec)?;
@@ -243,7 +243,7 @@ fn a_flood_of_messages_holds_nobody_up() {
 #[test]
 fn a_host_that_answers_ahead_is_watched_all_the_same() {
     let mut spec = hostile("burn-ahead", "");
-    spec.limits.cpu_percent = Some(50);
+    spec.limits.cpu_percent = Some(10);
     spec.limits.cpu_window_ms = 300;
     let error = runtime().block_on(async {
         let mut host = Host::spawn(&spec).expect("starts");
