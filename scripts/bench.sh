@@ -47,7 +47,7 @@ for name in "${chosen[@]}"; do
     fi
     if [[ -z $built ]]; then
         scripts/setup.sh run
-        scripts/build.sh
+        scripts/build.sh --native
         built=yes
         run=$root/target/bench
         rm -rf "$run"

@@ -36,7 +36,7 @@ while [[ $# -gt 0 ]]; do
 done
 
 scripts/setup.sh run
-scripts/build.sh
+scripts/build.sh --native
 
 run=$root/target/run
 mkdir -p "$run"

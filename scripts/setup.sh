@@ -3,7 +3,9 @@
 #
 #   scripts/setup.sh run     what scripts/run.sh needs: compiler, libraries, broker, Rust, the Modbus server
 #   scripts/setup.sh test    what scripts/test.sh needs beside that: cross compiler, qemu, valgrind, checkers
-#   scripts/setup.sh         both
+#   scripts/setup.sh cross   what scripts/build.sh needs to build for the devices: cross, podman where there is no
+#                            Docker, the image it starts from where none can be pulled, the sources of OpenSSL
+#   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
 # is no rustup yet, everything else goes below target/ and leaves with it. Quick and silent where all is there.
@@ -20,6 +22,7 @@ declare -A rustup_sha256=(
 )
 nextest_version=0.9.143
 deny_version=0.20.2
+cross_version=0.2.5
 
 packages_run=(
     build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev
@@ -29,6 +32,10 @@ packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
     valgrind strace socat jq shellcheck procps
 )
+
+# binutils: what was built is looked at here, not in the container.
+packages_cross=(build-essential python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
+packages_podman=(podman runc debootstrap)
 
 as_root() {
     if [[ $EUID -eq 0 ]]; then
@@ -151,9 +158,64 @@ setup_test() {
     cargo_tool cargo-deny "$deny_version"
 }
 
+# The image that deploy/cross/Dockerfile starts from. Pulled by whoever can; where no registry answers, it is made of
+# Debian's packages under the same name. Such a machine may have an authority of its own for TLS: the image trusts it too.
+base_image() {
+    local name scratch
+    name=$(sed -n 's/^FROM //p' deploy/cross/Dockerfile)
+    export CONTAINERS_CONF=$root/deploy/cross/containers.conf
+    if as_root podman image exists "$name" || timeout 60 podman pull --quiet "$name" >/dev/null 2>&1; then return; fi
+    [[ $EUID -eq 0 ]] || die "$name cannot be pulled, and making it needs root" "run scripts/setup.sh cross as root once"
+    say "making $name of Debian's packages, since no registry gives it (one minute)"
+    scratch=$(mktemp -d)
+    if ! debootstrap --variant=minbase --include=ca-certificates bullseye "$scratch/root" >"$scratch/log" 2>&1; then
+        tail -5 "$scratch/log" >&2
+        rm -rf "$scratch"
+        die "debootstrap failed" "its last lines are above; is Debian's archive within reach?"
+    fi
+    cp /etc/ssl/certs/ca-certificates.crt "$scratch/root/etc/ssl/certs/ca-certificates.crt"
+    rm -rf "$scratch/root/var/cache/apt/archives"/*.deb "$scratch/root/var/lib/apt/lists"/*
+    tar -C "$scratch/root" -c . | podman import --quiet - "$name" >/dev/null
+    rm -rf "$scratch"
+}
+
+# What the Dockerfile copies from: our script, and OpenSSL as Cargo.lock pins it.
+cross_context() {
+    local context=target/cross/context crate
+    cargo fetch --locked --quiet
+    crate=$(cargo metadata --locked --offline --format-version 1 | python3 -c '
+import json, os, sys
+for package in json.load(sys.stdin)["packages"]:
+    if package["name"] == "openssl-src":
+        print(os.path.dirname(package["manifest_path"]))')
+    mkdir -p "$context"
+    # Written only where it changed: the image is built again for what is newer.
+    cmp -s deploy/cross/openssl.sh "$context/openssl.sh" || cp -p deploy/cross/openssl.sh "$context/openssl.sh"
+    if [[ $(cat "$context/version" 2>/dev/null) != "${crate##*/}" ]]; then
+        say "laying out ${crate##*/} for the image"
+        rm -rf "$context/openssl"
+        cp -r "$crate/openssl" "$context/openssl"
+        printf '%s\n' "${crate##*/}" >"$context/version"
+    fi
+}
+
+setup_cross() {
+    install_packages "${packages_cross[@]}"
+    install_rust
+    [[ $(cross --version 2>/dev/null | head -1) == "cross $cross_version"* ]] || rm -f target/tools/bin/cross
+    cargo_tool cross "$cross_version"
+    cross_context
+    if ! have docker || ! docker info >/dev/null 2>&1; then
+        install_packages "${packages_podman[@]}"
+        base_image
+    fi
+}
+
 case ${1:-all} in
     run) setup_run ;;
-    test | all) setup_test ;;
+    test) setup_test ;;
+    cross) setup_cross ;;
+    all) setup_test && setup_cross ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, or nothing for both" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, or nothing for all" ;;
 esac

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Builds the part of OpenSSL that dunlin uses: two static libraries and their headers.
+#
+#   deploy/cross/openssl.sh SOURCE PREFIX [TOOLS]
+#
+#   SOURCE  an OpenSSL source tree, which is left as it is: the folder openssl/ of the crate openssl-src
+#   PREFIX  where lib/ and include/ are made, anew
+#   TOOLS   the prefix of the C compiler's name, aarch64-linux-gnu- for the devices; nothing for this machine
+#
+# What is left out is listed below by reason. `scripts/test.sh aarch64` shows that the rest works.
+set -euo pipefail
+
+case ${1:-} in
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
+esac
+[[ $# -ge 2 && -f $1/Configure ]] || { echo "usage: $0 SOURCE PREFIX [TOOLS]; SOURCE holds OpenSSL's Configure" >&2; exit 64; }
+source=$(cd "$1" && pwd) prefix=$2 tools=${3:-}
+machine=$("${tools}gcc" -dumpmachine)
+machine=${machine%%-*}
+
+left_out=(
+    # Only libraries are wanted, and no others with them.
+    no-shared no-module no-apps no-docs no-tests no-demos no-comp no-zlib
+    # The agent speaks TLS 1.3 or nothing, and QUIC by quinn, which needs ciphers of OpenSSL and not its protocol.
+    no-dtls no-tls1 no-tls1_1 no-tls1_2 no-quic no-srp no-srtp no-psk no-nextprotoneg no-ech no-ct no-ktls no-tfo
+    no-integrity-only-ciphers no-tls-deprecated-ec no-sctp no-ssl-trace no-sslkeylog
+    # Ciphers, digests, MACs and signatures that neither TLS 1.3 nor X.509 as we use it asks for. The provider's tables name
+    # every algorithm, so that no linker can drop what is not switched off here.
+    no-legacy no-weak-ssl-ciphers no-aria no-bf no-blake2 no-camellia no-cast no-des no-idea no-md4 no-mdc2 no-rc2 no-rc4
+    no-rmd160 no-seed no-siphash no-siv no-sm2 no-sm3 no-sm4 no-whirlpool no-ocb no-dsa no-ec2m no-gost no-lms
+    no-ml-dsa no-slh-dsa
+    # Derivations for passwords, SSH, Kerberos and others that a gateway has no use for.
+    no-argon2 no-scrypt no-krb5kdf no-snmpkdf no-srtpkdf no-sshkdf no-pvkkdf no-x942kdf no-hmac-drbg-kdf
+    # Formats and protocols around certificates: time stamps, CMS, CMP, addresses of networks, an HTTP client.
+    no-cms no-cmp no-ts no-rfc3779 no-http
+    # Nothing of the device decides what the agent does: no openssl.cnf is read unless code asks. No terminal is asked.
+    no-autoload-config no-ui-console
+    # Never used: coroutines, pools of threads, self-tests of FIPS, sources of entropy beside the kernel's.
+    no-async no-thread-pool no-default-thread-pool no-fips-securitychecks no-acvp-tests no-multiblock no-egd
+    # Paths of the build machine would be in every error.
+    no-filenames
+)
+
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+# The same bytes on every day: OpenSSL stores when it was built.
+export SOURCE_DATE_EPOCH=0
+# Hidden: no symbol of it leaves the agent, whatever a driver or the device brings. Sections: the linker drops what is not
+# called. branch-protection: marks for BTI and PAC, where the processor has them.
+flags=(-Os -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong)
+if [[ $machine == aarch64 ]]; then flags+=(-mbranch-protection=standard); fi
+
+cd "$build"
+# libdir is Debian's, where its packages of providers put theirs; openssldir is nobody's but the agent's.
+"$source/Configure" "linux-$machine" "--cross-compile-prefix=$tools" --prefix=/usr "--libdir=lib/$machine-linux-gnu" \
+    --openssldir=/etc/dunlin/openssl "${left_out[@]}" "${flags[@]}" >configure.log 2>&1 ||
+    { cat configure.log >&2; exit 1; }
+make -s -j"$(nproc)" build_libs >make.log 2>&1 || { tail -40 make.log >&2; exit 1; }
+rm -rf "$prefix"
+mkdir -p "$prefix/lib" "$prefix/include"
+cp libssl.a libcrypto.a "$prefix/lib"
+cp -r "$source/include/openssl" "$prefix/include"
+# Headers that are made from *.in lie in the build folder.
+cp include/openssl/*.h "$prefix/include/openssl"
+find "$prefix/include" -name '*.in' -delete
+echo "OpenSSL $(sed -n 's/^MAJOR=//p' "$source/VERSION.dat").$(sed -n 's/^MINOR=//p' "$source/VERSION.dat").$(sed -n \
+    's/^PATCH=//p' "$source/VERSION.dat") for $machine in $prefix: $(stat -c '%n %s' "$prefix"/lib/*.a | sed "s|$prefix/lib/||" | tr '\n' ' ')"

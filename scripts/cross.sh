@@ -1,0 +1,32 @@
+# shellcheck shell=bash disable=SC2154
+# Sourced by what builds for the devices, or looks at what was built: how `cross` is called, and the target's tools.
+
+# shellcheck disable=SC2034 # those who source this use both
+target=aarch64-unknown-linux-gnu
+# shellcheck disable=SC2034 # those who source this use it
+tools=aarch64-linux-gnu-
+
+# run_cross ARGUMENTS: cross with Docker, or, where there is none, with podman.
+run_cross() {
+    if have docker && docker info >/dev/null 2>&1; then
+        cross "$@"
+        return
+    fi
+    CONTAINERS_CONF=$root/deploy/cross/containers.conf CROSS_CONTAINER_ENGINE=podman \
+        CROSS_BUILD_OPTS=--network=host CROSS_CONTAINER_OPTS="--network=host ${CROSS_CONTAINER_OPTS:-}" cross "$@"
+}
+
+# split_symbols WHOLE STRIPPED: strips a copy of WHOLE, and leaves what it lost in STRIPPED.debug.
+split_symbols() {
+    "${tools}objcopy" --only-keep-debug "$1" "$2.debug"
+    "${tools}strip" --strip-all -o "$2.new" "$1"
+    "${tools}objcopy" --add-gnu-debuglink="$2.debug" "$2.new"
+    chmod 0644 "$2.debug"
+    mv -f "$2.new" "$2"
+}
+
+# build_id FILE: in hexadecimal.
+build_id() { "${tools}readelf" --notes "$1" | sed -n 's/^ *Build ID: //p'; }
+
+# glibc_floor FILE...: the highest version of glibc that any of them asks for.
+glibc_floor() { "${tools}objdump" -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -1; }
