@@ -34,7 +34,7 @@ packages_test=(
 )
 
 # binutils: what was built is looked at here, not in the container.
-packages_cross=(build-essential python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
+packages_cross=(build-essential pkg-config python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
 packages_podman=(podman runc debootstrap)
 
 as_root() {
