@@ -49,10 +49,9 @@ trap 'rm -rf "$build"' EXIT
 export SOURCE_DATE_EPOCH=0
 # Hidden: no symbol of it leaves the agent, whatever a driver or the device brings. Sections: the linker drops what is not
 # called. No tables for unwinding: nothing unwinds through C. Undefined: the table for fast P-256 is 150 KB, and a gateway
-# does a few such operations a handshake; CBC with HMAC in one pass is for TLS 1.2. pac-ret: return addresses are signed, where the processor can.
+# does a few such operations a handshake. pac-ret: return addresses are signed, where the processor can.
 flags=(-Os -fPIE -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong
-    -fno-asynchronous-unwind-tables -fno-unwind-tables -DOPENSSL_SMALL_FOOTPRINT -UECP_NISTZ256_ASM
-    -UAES_CBC_HMAC_SHA_ETM_CAPABLE)
+    -fno-asynchronous-unwind-tables -fno-unwind-tables -DOPENSSL_SMALL_FOOTPRINT -UECP_NISTZ256_ASM)
 if [[ $machine == aarch64 ]]; then flags+=(-mbranch-protection=pac-ret); fi
 
 cd "$build"
