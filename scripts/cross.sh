@@ -30,3 +30,17 @@ build_id() { "${tools}readelf" --notes "$1" | sed -n 's/^ *Build ID: //p'; }
 
 # glibc_floor FILE...: the highest version of glibc that any of them asks for.
 glibc_floor() { "${tools}objdump" -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -1; }
+
+# from_image FOLDER FILE...: copies files, by their whole paths, out of the image that cross built for the target.
+from_image() {
+    local folder=$1 engine=podman image
+    shift
+    if have docker && docker info >/dev/null 2>&1; then engine=docker; fi
+    export CONTAINERS_CONF=$root/deploy/cross/containers.conf
+    image=$("$engine" images --quiet --filter "label=org.cross-rs.for-cross-target=$target" \
+        --filter "label=org.cross-rs.workspace_root=$root")
+    # The newest comes first.
+    image=${image%%$'\n'*}
+    [[ -n $image ]] || die "there is no image for $target" "scripts/build.sh"
+    "$engine" run --rm --network=host --volume "$folder:/out" "$image" cp --dereference "$@" /out
+}

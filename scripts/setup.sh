@@ -36,13 +36,14 @@ packages_test=(
     valgrind strace socat jq shellcheck procps e2fsprogs python3-fusepy flex bison bc xz-utils
 )
 
-# binutils: what was built is looked at here, not in the container.
-packages_cross=(build-essential python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
-packages_podman=(podman runc debootstrap)
 packages_flash=(
     mmdebstrap debian-archive-keyring arch-test fdisk util-linux dosfstools mtools e2fsprogs cpio kmod xz-utils binutils procps
     dpkg-dev binutils-aarch64-linux-gnu lintian shellcheck systemd qemu-user-static qemu-system-arm qemu-efi-aarch64 ipxe-qemu
 )
+
+# binutils: what was built is looked at here, not in the container.
+packages_cross=(build-essential pkg-config python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
+packages_podman=(podman runc debootstrap)
 
 as_root() {
     if [[ $EUID -eq 0 ]]; then

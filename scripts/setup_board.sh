@@ -9,7 +9,7 @@
 board_dir=target/board
 qemu_least=10
 # The host's side, from bookworm; qemu comes from bookworm-backports.
-packages_board=(cpio kmod e2fsprogs xz-utils util-linux qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+packages_board=(cpio kmod e2fsprogs xz-utils util-linux qemu-user-static)
 # The board's side, by version. Where the archive has moved on, what it has now is taken, and said.
 kernel_version=6.12.95+deb12
 board_packages=(
@@ -22,11 +22,6 @@ board_packages=(
     libsensors5=1:3.6.0-7.1
     libsensors-config=1:3.6.0-7.1
     libgpiod2=1.6.3-1+b3
-    # Headers and link names, for scripts/board_agent.sh.
-    libssl-dev=3.0.20-1~deb12u2
-    libmodbus-dev=3.1.6-2.1
-    libsensors-dev=1:3.6.0-7.1
-    libgpiod-dev=1.6.3-1+b3
 )
 
 qemu_version() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p'; }

@@ -33,6 +33,10 @@ stages=(
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
     "durable   acknowledged records survive power cuts of a simulated disk, kill -9 at system calls, errors, full disks"
+    "cross     the agent is built for the devices, within its budget of bytes"
+    "floors    what was built starts on every device; its own crates built twice give the same bytes"
+    "aarch64   tests of ffi/ on aarch64 under qemu-user, with the trimmed OpenSSL; symbols are found again"
+    "mte       the C drivers under Arm's memory tagging, and one that it must catch"
     "board     the aarch64 agent on emulated boards"
     "run       scripts/run.sh for 10 seconds loses nothing"
     "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
@@ -45,7 +49,7 @@ host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
 stage_shell() {
-    shellcheck -x scripts/*.sh lab/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*
+    shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*
 }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
@@ -108,9 +112,12 @@ stage_campaign() {
     cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace --no-tests fail
 }
 stage_durable() { scripts/durability.sh; }
+stage_cross() { scripts/build.sh --check; }
+stage_floors() { scripts/floors.sh --twice; }
+stage_aarch64() { scripts/aarch64.sh; }
+stage_mte() { scripts/mte.sh; }
 stage_board() {
     scripts/setup.sh board
-    scripts/board_agent.sh
     scripts/board_image.sh
     cargo nextest run --locked --profile board --package dunlin --test board --no-tests fail
 }
@@ -142,7 +149,7 @@ counts() {
             }
         }
         /^test result: / { found = 1; passed += $4; failed += $6; skipped += $8 }
-        /^ignored by #\[ignore\]: / { skipped++ }
+        /^(ignored by #\[ignore\]|skipped under qemu-user): / { skipped++ }
         /^Ran [0-9]+ tests? in / { found = 1; passed += $2 }
         /^FAILED \(/ { for (i = 2; i <= NF; i++) if (split($i, n, "=") == 2) { passed -= n[2] + 0; failed += n[2] + 0 } }
         END {
@@ -194,7 +201,7 @@ done
 
 heading "summary, ${SECONDS} s"
 printf '%s\n' "${table[@]}"
-grep '^ignored by' target/test/{test,asan}.log 2>/dev/null | sed 's|^target/test/||' | sort -u
+grep -E '^(ignored by|skipped under)' target/test/{test,asan,aarch64,mte}.log 2>/dev/null | sed 's|^target/test/||' | sort -u
 if [[ $# -gt 0 ]]; then echo "only the stages named were run: ${chosen[*]}"; fi
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -130,6 +130,7 @@ fn link(driver: &Driver, object: &Path) -> Result<(), Box<dyn Error>> {
         "-fvisibility=hidden",
         "-Wl,--no-undefined",
         "-Wl,--version-script=c/exports.map",
+        "-Wl,-z,max-page-size=65536",
     ]);
     command.args(["-Wl,-z,relro,-z,now,-z,nodelete", "-fno-math-errno"]);
     for source in driver.sources.iter().chain(&["options.c"]) {

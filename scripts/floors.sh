@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Checks what scripts/build.sh left, file by file, against what every device must be able to rely on.
+#
+#   scripts/floors.sh            the table; then the guard on itself: a file with each fault must be found out
+#   scripts/floors.sh --twice    also builds dunlin's own crates again in a second folder: the bytes must be the same
+#   scripts/floors.sh --whole    the same with every crate, and not only dunlin's own
+#
+# glibc 2.31 at most; no libssl or libcrypto of the device; no symbol of our OpenSSL to be seen; RELRO with all symbols
+# bound at the start; no executable stack; PIE; segments that lie on 64 KiB, so that a kernel of any page size loads them.
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root"
+# shellcheck source=scripts/cross.sh
+source scripts/cross.sh
+
+glibc_max=2.31
+page_bytes=65536
+out=target/$target/release
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# faults FILE: one line a floor that FILE is below.
+faults() {
+    local file=$1 dynamic headers floor align
+    dynamic=$("${tools}readelf" --wide --dynamic "$file")
+    headers=$("${tools}readelf" --wide --program-headers "$file")
+    floor=$(glibc_floor "$file" || true)
+    [[ $(printf '%s\n' "${floor:-0}" "$glibc_max" | sort -V | tail -1) == "$glibc_max" ]] || echo "asks for glibc $floor"
+    ! grep -E 'NEEDED.*lib(ssl|crypto)' <<<"$dynamic" >/dev/null || echo "needs the device's OpenSSL"
+    ! "${tools}nm" --dynamic --defined-only "$file" | grep -E ' (SSL|EVP|X509|BIO|OSSL|OPENSSL|CRYPTO|ERR)_' >/dev/null ||
+        echo "exports symbols of OpenSSL"
+    grep 'GNU_RELRO' <<<"$headers" >/dev/null || echo "has no RELRO"
+    grep -E 'BIND_NOW|FLAGS.*NOW' <<<"$dynamic" >/dev/null || echo "binds symbols late"
+    grep -E 'GNU_STACK.* RW ' <<<"$headers" >/dev/null || echo "has an executable stack"
+    grep '^Elf file type is DYN' <<<"$headers" >/dev/null || echo "is not position independent"
+    while read -r align; do
+        ((align >= page_bytes)) || { echo "has a segment on $align, below 64 KiB" && break; }
+    done < <(awk '$1 == "LOAD" { print $NF }' <<<"$headers")
+}
+
+[[ -x $out/dunlin ]] || die "$out/dunlin is missing" "scripts/build.sh"
+failed=0
+printf '%-14s %10s %7s %6s %6s  %s\n' file bytes glibc PAC BTI needs
+for file in "$out/dunlin" "$out"/drivers/*.so; do
+    property=$("${tools}readelf" --wide --notes "$file" | sed -n 's/.*AArch64 feature: //p')
+    pac=$("${tools}objdump" -d "$file" | grep -c 'paciasp' || true)
+    printf '%-14s %10d %7s %6s %6s  %s\n' "${file##*/}" "$(stat -c %s "$file")" "$(glibc_floor "$file" || true)" "$pac" \
+        "$([[ $property == *BTI* ]] && echo yes || echo no)" \
+        "$("${tools}readelf" --dynamic "$file" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
+    while read -r fault; do
+        echo "  ${file##*/} $fault"
+        failed=1
+    done < <(faults "$file")
+done
+echo "PAC: functions that sign their return address. BTI needs every object marked, and neither Rust's standard library"
+echo "for this target nor Debian's crt files are: the linker leaves the mark off. Both are hints that older cores skip."
+[[ $failed -eq 0 ]] || die "a file is below a floor" "the lines above name it; flags are in .cargo/config.toml and build.rs"
+
+# The guard on itself.
+echo 'int main(void) { return 0; }' >"$scratch/plain.c"
+planted() {
+    local fault=$1
+    shift
+    "${tools}gcc" "$@" -o "$scratch/planted" 2>/dev/null
+    faults "$scratch/planted" | grep "$fault" >/dev/null || die "a file that $fault is not found out" "scripts/floors.sh, faults"
+    echo "found out: a file that $fault"
+}
+# shellcheck disable=SC2054 # the commas are the linker's
+sound=(-fPIE -pie -Wl,-z,relro,-z,now,-z,max-page-size=65536)
+if have "${tools}gcc"; then
+    planted 'has no RELRO' "${sound[@]}" -Wl,-z,norelro "$scratch/plain.c"
+    planted 'binds symbols late' "${sound[@]}" -Wl,-z,lazy "$scratch/plain.c"
+    planted 'has an executable stack' "${sound[@]}" -Wl,-z,execstack "$scratch/plain.c"
+    planted 'is not position independent' "${sound[@]}" -no-pie "$scratch/plain.c"
+    planted 'has a segment' "${sound[@]}" -Wl,-z,max-page-size=4096 "$scratch/plain.c"
+    echo 'int SSL_new(void) { return 0; } int main(void) { return 0; }' >"$scratch/ssl.c"
+    planted 'exports symbols of OpenSSL' "${sound[@]}" -rdynamic "$scratch/ssl.c"
+    echo 'int SSL_new(void) { return 0; }' >"$scratch/libssl.c"
+    "${tools}gcc" -shared -fPIC -Wl,-soname,libssl.so.3 "$scratch/libssl.c" -o "$scratch/libssl.so"
+    echo 'int SSL_new(void); int main(void) { return SSL_new(); }' >"$scratch/needs.c"
+    planted "needs the device's OpenSSL" "${sound[@]}" "$scratch/needs.c" "$scratch/libssl.so"
+    glibc_max=2.16 planted 'asks for glibc' "${sound[@]}" "$scratch/plain.c"
+else
+    die "${tools}gcc is missing, so that the guard cannot be tried" "scripts/setup.sh test"
+fi
+
+[[ ${1:-} == --twice || ${1:-} == --whole ]] || exit 0
+again=target/again
+if [[ $1 == --whole ]]; then
+    say "building every crate again in $again"
+    rm -rf "$again"
+else
+    say "building dunlin's own crates again in $again; other crates are copied from the first build"
+    if [[ ! -d $again/$target ]]; then
+        mkdir -p "$again/$target"
+        cp -a target/release "$again/" 2>/dev/null || true
+        cp -a "target/$target/release" "$again/$target/"
+    fi
+    for crate in dunlin dunlin-drivers dunlin-driver dunlin-driver-sys dunlin-crypto; do
+        cargo clean --quiet --release --target "$target" --target-dir "$again" -p "$crate"
+    done
+fi
+run_cross build --locked --release --target "$target" --target-dir "$again" -p dunlin -p dunlin-drivers
+split_symbols "$again/$target/release/dunlin" "$scratch/dunlin"
+cmp "$scratch/dunlin" "$out/dunlin" || die "two builds differ" "diffoscope $again/$target/release/dunlin ..."
+for driver in "$again/$target"/release/drivers/*.so; do
+    "${tools}strip" --strip-unneeded -o "$scratch/driver.so" "$driver"
+    cmp "$scratch/driver.so" "$out/drivers/${driver##*/}" || die "two builds of ${driver##*/} differ" "diffoscope"
+done
+echo "two builds are the same, byte by byte: dunlin $(sha256sum <"$out/dunlin" | cut -c 1-16)..., and every driver"
