@@ -19,7 +19,8 @@ built=target/$target/release/drivers
 [[ -e $built/sim.so ]] || die "$built holds no drivers" "scripts/build.sh"
 out=$root/target/mte
 mkdir -p "$out/lib"
-from_image "$out/lib" /usr/lib/aarch64-linux-gnu/lib{modbus,sensors}.so.5
+from_image "$out/lib" /usr/lib/aarch64-linux-gnu/lib{modbus,sensors}.so.5 \
+    /usr/lib/aarch64-linux-gnu/libgpiod.so.2
 
 compile=("${tools}gcc" -std=c11 -D_GNU_SOURCE -Iffi/include -Iffi/drivers/c -O1 -Wall -Wextra -Werror)
 "${compile[@]}" ffi/drivers/tests/drive.c -ldl -o "$out/drive"

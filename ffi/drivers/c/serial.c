@@ -324,10 +324,14 @@ static int32_t set_line(int fd, const line_setting *line, dunlin_text *why) {
     return error == ENOTTY ? -ENOTSUP : -error;
   }
   cfmakeraw(&t);
-  t.c_cflag &= ~(tcflag_t)(CSIZE | PARENB | PARODD | CSTOPB | CRTSCTS);
-  t.c_cflag |= (tcflag_t)(CLOCAL | CREAD | (line->data == 7 ? CS7 : CS8) | (line->parity > 0 ? PARENB : 0) |
-                          (line->parity == 2 ? PARODD : 0) | (line->stop == 2 ? CSTOPB : 0) |
-                          (line->flow == 1 ? CRTSCTS : 0));
+  t.c_cflag &= ~((tcflag_t)(CSIZE | PARENB | PARODD | CSTOPB) | (tcflag_t)CRTSCTS);
+  /* One by one: CRTSCTS is unsigned and the others are not, so a sum of them changes sign in older headers. */
+  t.c_cflag |= (tcflag_t)CLOCAL | (tcflag_t)CREAD;
+  t.c_cflag |= line->data == 7 ? (tcflag_t)CS7 : (tcflag_t)CS8;
+  t.c_cflag |= line->parity > 0 ? (tcflag_t)PARENB : 0;
+  t.c_cflag |= line->parity == 2 ? (tcflag_t)PARODD : 0;
+  t.c_cflag |= line->stop == 2 ? (tcflag_t)CSTOPB : 0;
+  t.c_cflag |= line->flow == 1 ? (tcflag_t)CRTSCTS : 0;
   /* A byte whose parity is wrong is dropped, so that its frame does not pass for a good one. */
   t.c_iflag |= (tcflag_t)((line->parity > 0 ? INPCK | IGNPAR : 0) | (line->flow == 2 ? IXON | IXOFF : 0));
   t.c_cc[VMIN] = 0;
