@@ -156,8 +156,9 @@ fn campaign_driver_kills() {
     );
     ready_ms.sort_unstable();
     let at = |percent: usize| ready_ms[(ready_ms.len() - 1) * percent / 100];
+    println!("steady source {rate:.0} records/s of 1000");
     println!(
-        "kills {deaths}, agent restarts 0, ready p50 {} p99 {} ms, steady source {rate:.0} records/s, records lost {}",
+        "kills {deaths}, agent restarts 0, ready p50 {} p99 {} ms, records lost {}",
         at(50),
         at(99),
         total - received.records.len() as u64
