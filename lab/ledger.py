@@ -67,7 +67,13 @@ class Ledger:
         """(records acknowledged, those of them that the store does not hold, complaints)."""
         stored, complaints = {}, []
         if (self.store / "format").exists():
-            for name, log in read_log.read(self.store).items():
+            try:
+                classes = read_log.read(self.store)
+            except ValueError as error:
+                # Nothing in it can be read: then nothing is stored, and everything acknowledged is lost.
+                complaints.append(str(error))
+                classes = {}
+            for name, log in classes.items():
                 complaints += [f"{name}: positions {lost} are damaged" for lost in log["lost"]]
                 for _, kind, payload in log["frames"]:
                     if kind == "data":

@@ -165,11 +165,11 @@ def joined(ranges):
 
 
 def read(directory, cursor="uplink"):
-    """What a buffer directory holds, by class."""
+    """What a buffer directory holds, by class. ValueError where `format` does not say what this reader knows."""
     directory = pathlib.Path(directory)
     text = (directory / "format").read_text().strip()
     if text != f"dunlin-buffer {FORMAT}":
-        raise SystemExit(f"{directory}/format says {text!r}: this reader knows dunlin-buffer {FORMAT}")
+        raise ValueError(f"{directory}/format says {text!r}: this reader knows dunlin-buffer {FORMAT}")
     return {name: read_class(directory / name, cursor) for name in CLASSES if (directory / name).is_dir()}
 
 
@@ -179,7 +179,10 @@ def main(arguments):
         return
     summary = arguments[0] == "--summary"
     for directory in arguments[summary:]:
-        classes = read(directory)
+        try:
+            classes = read(directory)
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
         if not summary:
             print(json.dumps(classes))
             continue

@@ -54,6 +54,12 @@ class Referee(unittest.TestCase):
     def test_a_whole_store_has_all(self):
         self.assertEqual(self.ledger.check(), (40, 0, []))
 
+    def test_a_store_that_cannot_be_read_has_nothing(self):
+        (self.ledger.store / "format").write_text("")
+        acked, lost, complaints = self.ledger.check()
+        self.assertEqual((acked, lost), (40, 40))
+        self.assertIn("format says ''", complaints[0])
+
     def test_a_missing_segment_is_seen(self):
         next(self.normal.glob("*-0000000000000000.seg")).unlink()
         self.assertEqual(self.ledger.check()[:2], (40, 20))

@@ -149,7 +149,15 @@ counts() {
                 if ($i ~ /^(failed|timed)/) failed += $(i - 1)
             }
         }
-        /^test result: / { found = 1; passed += $4; failed += $6; skipped += $8 }
+        # cargo test, and our own: `test result: [ok.] N passed; N failed; N ignored`
+        /^test result: / {
+            found = 1
+            for (i = 2; i <= NF; i++) {
+                if ($i == "passed;") passed += $(i - 1)
+                if ($i == "failed;") failed += $(i - 1)
+                if ($i ~ /^ignored/) skipped += $(i - 1)
+            }
+        }
         /^(ignored by #\[ignore\]|skipped under qemu-user): / { skipped++ }
         /^Ran [0-9]+ tests? in / { found = 1; passed += $2 }
         /^FAILED \(/ { for (i = 2; i <= NF; i++) if (split($i, n, "=") == 2) { passed -= n[2] + 0; failed += n[2] + 0 } }
@@ -202,7 +210,9 @@ done
 
 heading "summary, ${SECONDS} s"
 printf '%s\n' "${table[@]}"
-grep -E '^(ignored by|skipped under)' target/test/{test,asan,aarch64,mte}.log 2>/dev/null | sed 's|^target/test/||' | sort -u
+for name in "${chosen[@]}"; do
+    grep -hE '^(ignored by|skipped under)' "target/test/$name.log" | sed "s|^|$name: |"
+done
 if [[ $# -gt 0 ]]; then echo "only the stages named were run: ${chosen[*]}"; fi
 echo
 echo "$passed passed, $failed failed, $skipped skipped"
