@@ -66,7 +66,8 @@ class Drive:
         subprocess.run(["umount", self.root / "disk"], check=False)
         if self.loop:
             subprocess.run(["losetup", "--detach", self.loop], check=False)
-        subprocess.run(["umount", self.root / "drive"], check=False)
+        # The kernel lets go of a loop device a moment after it was told to: not waited for.
+        subprocess.run(["umount", "--lazy", self.root / "drive"], check=False)
         self.process.terminate()
         self.process.wait()
 
