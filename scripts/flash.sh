@@ -272,7 +272,8 @@ verify() {
     [[ $status -eq 0 ]] || refuse 74 "$target cannot be read back" "take another card"
     if [[ $hash != "$image_hash" ]]; then
         local at
-        at=$(cmp --bytes="$image_bytes" "$image" "$target" 2>&1 | sed -n 's/.*byte \([0-9]*\),.*/, first at byte \1/p') || true
+        # cmp says `char` for `byte` where no locale is set.
+        at=$(cmp --bytes="$image_bytes" "$image" "$target" 2>&1 | sed -nE 's/.*(byte|char) ([0-9]+),.*/, first at byte \2/p') || true
         refuse 76 "what was read back from $target is not what was written$at" \
             "the card is bad or smaller than it says: do not use it"
     fi
