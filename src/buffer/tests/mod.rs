@@ -1,6 +1,5 @@
 //! Tests of the whole module: a model that says what must be there, crashes, faults, and the real thing under SIGKILL.
 
-mod bounds;
 mod crash;
 mod faults;
 mod guards;
