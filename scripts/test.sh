@@ -186,7 +186,7 @@ done
 
 mkdir -p target/test
 if [[ -t 1 ]]; then export CARGO_TERM_COLOR=always; fi
-passed=0 failed=0 skipped=0 at=0 table=()
+passed=0 failed=0 skipped=0 at=0 table=() failures=()
 for name in "${chosen[@]}"; do
     at=$((at + 1))
     for stage in "${stages[@]}"; do [[ ${stage%% *} == "$name" ]] && what=${stage#* }; done
@@ -201,7 +201,10 @@ for name in "${chosen[@]}"; do
     read -r p f s < <(counts "target/test/$name.log" "$status")
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     verdict=ok
-    [[ $status -eq 0 && $f -eq 0 ]] || verdict=FAILED
+    if [[ $status -ne 0 || $f -ne 0 ]]; then
+        verdict=FAILED
+        failures+=("$name")
+    fi
     table+=("$(printf '%-9s %-7s %5d s %6d passed %4d failed %4d skipped' "$name" "$verdict" $((SECONDS - from)) "$p" "$f" "$s")")
     # From here on, what setup installed is found.
     hash -r
@@ -210,8 +213,29 @@ done
 
 heading "summary, ${SECONDS} s"
 printf '%s\n' "${table[@]}"
+# What was skipped, by stage and reason: `skipped under qemu-user: SUITE TEST: reason`, `ignored by #[ignore]: SUITE TEST`.
 for name in "${chosen[@]}"; do
-    grep -hE '^(ignored by|skipped under)' "target/test/$name.log" | sed "s|^|$name: |"
+    grep -hE '^(ignored by|skipped under)' "target/test/$name.log" | awk -v stage="$name" '
+        {
+            how = $0; sub(/: .*/, "", how)
+            what = substr($0, length(how) + 3)
+            why = ""
+            if ((at = match(what, /: [^:]*$/))) { why = ", " substr(what, at + 2); what = substr(what, 1, at - 1) }
+            key = how why
+            if (!(key in names)) order[++keys] = key
+            names[key] = names[key] (number[key]++ ? "; " : "") what
+        }
+        END { for (i = 1; i <= keys; i++) print stage ": " number[order[i]] " " order[i] ": " names[order[i]] }'
+done
+# The last thing before the closing line, since a reader of a long log begins at its end.
+for name in "${failures[@]}"; do
+    heading "FAILED: $name, the end of target/test/$name.log"
+    sed 's/\x1b\[[0-9;]*m//g' "target/test/$name.log" >"target/test/$name.txt"
+    # What runners call a failure, each line once; then the last lines as they are.
+    grep -E '^ *(FAIL|TIMEOUT|SIG[A-Z]+|FLAKY|FAILED|not ok)\b|^error|panicked at|^test .* FAILED|MISSED' "target/test/$name.txt" |
+        awk '!seen[$0]++' | head -n 20
+    echo "..."
+    tail -n 25 "target/test/$name.txt"
 done
 if [[ $# -gt 0 ]]; then echo "only the stages named were run: ${chosen[*]}"; fi
 echo
