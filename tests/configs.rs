@@ -298,6 +298,30 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         &["sinks.cloud.endpoint", "mqtts"],
     ),
     (
+        "plaintext standby",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "endpoint = \"mqtt://127.0.0.1:1883\"\nstandby = [\"mqtt://10.1.2.3\"]",
+        &["sinks.cloud.standby", "clear text", "mqtts://"],
+    ),
+    (
+        "the same endpoint twice",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "endpoint = \"mqtt://127.0.0.1:1883\"\nstandby = [\"mqtt://127.0.0.1\"]",
+        &["sinks.cloud.standby", "twice"],
+    ),
+    (
+        "a standby with TLS and no certificates",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "endpoint = \"mqtt://127.0.0.1:1883\"\nstandby = [\"mqtts://broker.example\"]",
+        &["sinks.cloud.ca_file", "sinks.cloud.key_file"],
+    ),
+    (
+        "a breaker that never judges",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nbreaker = { attempts_min = 0 }",
+        &["sinks.cloud.breaker.attempts_min", "1"],
+    ),
+    (
         "TLS without certificates",
         "mqtt://127.0.0.1:1883",
         "mqtts://127.0.0.1:8883",

@@ -2,6 +2,9 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[cfg(feature = "quic")]
+#[path = "uplink/quic.rs"]
+mod quic;
 #[path = "uplink/refused.rs"]
 mod refused;
 

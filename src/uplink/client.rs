@@ -1,17 +1,18 @@
 //! The task that joins a session to its transports: dials, moves bytes, waits, and starts again.
 
+mod look_back;
 mod task;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_crypto::ClientTls;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::UplinkError;
 use super::event::Event;
 use super::settings::Settings;
+use super::transport::Security;
 use task::{Drain, Outgoing, Task};
 
 /// Messages given and not yet in the session; with `inflight_max` the bound on what an uplink holds.
@@ -51,15 +52,9 @@ impl Uplink {
     /// Outside a tokio runtime.
     pub fn spawn(settings: Settings) -> Result<(Uplink, Events), UplinkError> {
         settings.check()?;
-        let tls = match &settings.tls {
+        let security = match &settings.tls {
             None => None,
-            Some(files) => {
-                let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)?;
-                for warning in tls.warnings() {
-                    tracing::warn!("{warning}");
-                }
-                Some(Arc::new(tls))
-            }
+            Some(files) => Some(Security::new(files, &settings.endpoints)?),
         };
         let mut seed = [0; 8];
         dunlin_crypto::random_bytes(&mut seed)?;
@@ -68,7 +63,7 @@ impl Uplink {
         let (events, taken) = mpsc::channel(EVENTS_MAX);
         let task = Task::new(
             settings,
-            tls,
+            security,
             u64::from_ne_bytes(seed),
             outgoing,
             drains,

@@ -5,6 +5,7 @@ use std::io;
 use super::codec::Malformed;
 use super::endpoint::Endpoint;
 use super::reason::{Pace, ReasonCode};
+use super::standby::Outcome;
 
 /// The uplink cannot start, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,24 @@ pub enum Lost {
     /// A host of `mqtt://` has an address that is not loopback.
     #[error("{0} does not resolve to a loopback address: clear text is not sent; use mqtts://")]
     NotLoopback(Endpoint),
+    /// Nothing came back over UDP: the broker is away, or a firewall drops UDP.
+    #[error(
+        "no answer from {endpoint} over UDP within {timeout_ms} ms: the broker is away, or UDP is blocked on the way"
+    )]
+    NoUdp {
+        /// Where.
+        endpoint: Endpoint,
+        /// The bound.
+        timeout_ms: u64,
+    },
+    /// The QUIC connection failed for another reason than TLS.
+    #[error("QUIC to {endpoint}: {why}")]
+    Quic {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        why: String,
+    },
     /// The socket could not be connected.
     #[error("connect {endpoint}: {source}")]
     Connect {
@@ -110,6 +129,15 @@ pub enum Lost {
     /// What the broker sent is not MQTT 5, or is out of place.
     #[error("the broker broke the protocol: {0}")]
     Protocol(#[from] Malformed),
+    /// It works and is slower than the operator allows, and there is a standby.
+    #[error("acknowledgements take {mean_ms} ms in the mean: trying the standby")]
+    Slow {
+        /// The mean.
+        mean_ms: u64,
+    },
+    /// A preferred endpoint answers again.
+    #[error("{0} answers again: going back to it")]
+    WayBack(Endpoint),
     /// We closed it.
     #[error("drained")]
     Drained,
@@ -129,6 +157,20 @@ impl Lost {
         self.pace() != Pace::Slow
     }
 
+    /// What the end of a connection, or of an attempt, says about the endpoint. `proven`: it had carried messages for a
+    /// while before.
+    pub(super) fn outcome(&self, proven: bool) -> Outcome {
+        match self {
+            Lost::Slow { .. } => Outcome::Slow,
+            Lost::WayBack(_) => Outcome::Proven,
+            // A firewall that drops UDP, a certificate or a clock that is wrong: none of it passes by itself in seconds.
+            Lost::NoUdp { .. } => Outcome::Blocked,
+            Lost::Tls(error) if !error.is_retryable() => Outcome::Blocked,
+            _ if proven => Outcome::Proven,
+            _ => Outcome::Failed,
+        }
+    }
+
     /// How soon to connect again.
     pub fn pace(&self) -> Pace {
         match self {
@@ -146,7 +188,7 @@ impl Lost {
             Lost::Protocol(malformed) => Some(malformed.reason()),
             Lost::NoQos1 => Some(ReasonCode::QOS_NOT_SUPPORTED),
             Lost::AckTimeout { .. } => Some(ReasonCode::UNSPECIFIED),
-            Lost::Drained => Some(ReasonCode::SUCCESS),
+            Lost::Drained | Lost::Slow { .. } | Lost::WayBack(_) => Some(ReasonCode::SUCCESS),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod reason;
 pub mod session;
 pub mod settings;
+pub mod standby;
 
 mod client;
 mod transport;
@@ -22,3 +23,4 @@ pub use error::{Lost, UplinkError};
 pub use event::{Event, Message};
 pub use reason::ReasonCode;
 pub use settings::{BackoffSettings, Qos, Settings, Subscription, TlsFiles};
+pub use standby::StandbySettings;

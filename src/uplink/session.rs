@@ -4,6 +4,7 @@
 //! holds, wakes it at `deadline_ms` (`tick`), and tells it of the end (`close`). Times are milliseconds since any
 //! instant that never goes back. Messages stay in it from `publish` to their PUBACK, over any number of connections.
 
+mod latency;
 mod parking;
 mod send;
 mod timers;
@@ -23,6 +24,7 @@ use super::error::Lost;
 use super::event::{Event, Message};
 use super::reason::{ReasonCode, Verdict};
 use super::settings::{Qos, Settings, Subscription};
+use latency::Latency;
 use parking::Parking;
 use window::{Given, PUBLISH_ID_MAX, Window};
 
@@ -70,6 +72,7 @@ struct Connection {
     ping_ms: Option<u64>,
     progress_ms: u64,
     useful: bool,
+    latency: Latency,
     aliases: HashMap<Arc<str>, u16>,
     last_alias: Option<(Arc<str>, u16)>,
 }
@@ -144,6 +147,7 @@ impl Session {
             ping_ms: None,
             progress_ms: now_ms,
             useful: false,
+            latency: Latency::default(),
             aliases: HashMap::new(),
             last_alias: None,
         });
@@ -170,6 +174,16 @@ impl Session {
             Some(c) if c.limits.is_some() => (now_ms.saturating_sub(c.connected_ms), c.useful),
             _ => (0, false),
         }
+    }
+
+    /// Mean time from PUBLISH to PUBACK on this connection, in milliseconds, once enough were seen or one waits long.
+    pub fn ack_ms(&self, now_ms: u64) -> Option<u64> {
+        self.connection.as_ref()?.latency.mean_ms(now_ms)
+    }
+
+    /// When that mean passes a bound if no PUBACK comes until then.
+    pub fn ack_passes_at_ms(&self, bound_ms: u64) -> Option<u64> {
+        self.connection.as_ref()?.latency.passes_at_ms(bound_ms)
     }
 
     /// How many more messages `publish` takes.
@@ -427,6 +441,9 @@ impl Session {
             connection.useful |= !puback.reason.is_error();
         }
         let (given, probe) = self.window.take(index);
+        if let Some(connection) = &mut self.connection {
+            connection.latency.acked(given.seq, now_ms);
+        }
         let (reason, token) = (puback.reason, given.token);
         match reason.verdict() {
             Verdict::Done => {

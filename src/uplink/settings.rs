@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Scheme};
+use super::endpoint::Endpoint;
 use super::error::UplinkError;
+use super::standby::StandbySettings;
 
 /// Everything an uplink needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Tried in order, the next one after each failure; at least one.
+    /// In the order of preference; at least one. `standby` says when the next one is taken.
     pub endpoints: Vec<Endpoint>,
     /// MQTT client id, unique at the broker; empty lets the broker assign one.
     pub client_id: String,
-    /// Certificates for `mqtts://`.
+    /// Certificates for `mqtts://` and `quic://`.
     pub tls: Option<TlsFiles>,
     /// Keep-alive asked of the broker, in seconds; 1 to 65535. The broker may set another.
     pub keep_alive_s: u16,
@@ -31,6 +32,8 @@ pub struct Settings {
     pub ack_timeout: Duration,
     /// Waits between attempts.
     pub backoff: BackoffSettings,
+    /// When another endpoint is taken, and the way back.
+    pub standby: StandbySettings,
     /// Subscribed after each connect; at most 500.
     pub subscriptions: Vec<Subscription>,
 }
@@ -94,6 +97,7 @@ impl Settings {
                 max: Duration::from_mins(1),
                 stable: Duration::from_secs(10),
             },
+            standby: StandbySettings::default(),
             subscriptions: Vec::new(),
         }
     }
@@ -107,8 +111,11 @@ impl Settings {
                 "name at least one, such as mqtts://broker.example",
             );
         }
-        if self.tls.is_none() && self.endpoints.iter().any(|e| e.scheme() == Scheme::Tls) {
-            return bad("tls", "mqtts:// needs ca_file, cert_file and key_file");
+        if self.tls.is_none() && self.endpoints.iter().any(|e| e.scheme().is_secure()) {
+            return bad(
+                "tls",
+                "mqtts:// and quic:// need ca_file, cert_file and key_file",
+            );
         }
         if self.client_id.len() > 1024 || self.client_id.contains(['\0', '#', '+', '/']) {
             return bad("client_id", "use at most 1024 bytes and none of NUL # + /");

@@ -1,35 +1,107 @@
 //! Byte streams to an endpoint. The session knows none of them: another transport is another variant here.
 
+#[cfg(feature = "quic")]
+mod quic;
 mod tcp;
 mod tls;
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use dunlin_crypto::{ClientTls, TlsStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use dunlin_crypto::{ClientTls, CryptoError, HandshakeError, TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::endpoint::{Endpoint, Scheme};
 use super::error::Lost;
+use super::settings::TlsFiles;
+#[cfg(feature = "quic")]
+pub(super) use quic::Quic;
+
+/// What secure transports need; made once, so that sessions can be resumed.
+#[derive(Clone, Debug)]
+pub(super) struct Security {
+    tls: Arc<ClientTls>,
+    #[cfg(feature = "quic")]
+    quic: Option<Quic>,
+}
+
+impl Security {
+    /// Reads the certificates. QUIC is prepared only where an endpoint asks for it.
+    pub(super) fn new(files: &TlsFiles, endpoints: &[Endpoint]) -> Result<Security, CryptoError> {
+        let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)?;
+        for warning in tls.warnings() {
+            tracing::warn!("{warning}");
+        }
+        #[cfg(feature = "quic")]
+        let quic = if endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
+            Some(Quic::new(&tls)?)
+        } else {
+            None
+        };
+        #[cfg(not(feature = "quic"))]
+        let _ = endpoints;
+        Ok(Security {
+            tls: Arc::new(tls),
+            #[cfg(feature = "quic")]
+            quic,
+        })
+    }
+}
 
 /// A connected byte stream.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(feature = "quic")]
+    Quic(Box<quic::QuicStream>),
 }
 
 /// Connects. The caller bounds the time.
-pub(super) async fn dial(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Result<Stream, Lost> {
+pub(super) async fn dial(endpoint: &Endpoint, security: Option<&Security>) -> Result<Stream, Lost> {
+    let security =
+        || security.expect("Settings::check refuses mqtts:// and quic:// without certificates");
     match endpoint.scheme() {
         Scheme::Tcp => tcp::dial(endpoint).await.map(Stream::Tcp),
-        Scheme::Tls => {
-            let tls = tls.expect("Settings::check refuses mqtts:// without certificates");
-            tls::dial(endpoint, tls)
+        Scheme::Tls => tls::dial(endpoint, &security().tls)
+            .await
+            .map(|stream| Stream::Tls(Box::new(stream))),
+        #[cfg(feature = "quic")]
+        Scheme::Quic => {
+            let quic = security().quic.as_ref();
+            quic.expect("made where an endpoint is quic://")
+                .dial(endpoint)
                 .await
-                .map(|stream| Stream::Tls(Box::new(stream)))
+                .map(|stream| Stream::Quic(Box::new(stream)))
+        }
+        #[cfg(not(feature = "quic"))]
+        Scheme::Quic => unreachable!("Endpoint refuses quic:// in this build"),
+    }
+}
+
+/// What an error of a stream says about the handshake: in TLS 1.3 the server judges our certificate only after our side
+/// of it has ended, so its refusal comes with the first read.
+pub(super) fn refusal(error: &io::Error, endpoint: &Endpoint) -> Option<HandshakeError> {
+    #[cfg(feature = "quic")]
+    if endpoint.scheme() == Scheme::Quic {
+        return quic::refusal(error, endpoint);
+    }
+    let _ = endpoint;
+    HandshakeError::from_read(error)
+}
+
+impl Stream {
+    /// Ends the stream so that what was written still arrives. The caller bounds the time.
+    pub(super) async fn finish(&mut self) {
+        match self {
+            // The broker may be gone by now: nothing depends on the end of the stream being heard.
+            Stream::Tcp(stream) => AsyncWriteExt::shutdown(stream).await.unwrap_or(()),
+            Stream::Tls(stream) => AsyncWriteExt::shutdown(stream).await.unwrap_or(()),
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.finish().await,
         }
     }
 }
@@ -43,6 +115,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -56,6 +130,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
         }
     }
 
@@ -63,6 +139,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
@@ -70,6 +148,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 }

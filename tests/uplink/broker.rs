@@ -208,6 +208,17 @@ impl Certificates {
         certificates
     }
 
+    /// One more certificate of `ca`, with a key of another kind (`req -newkey`).
+    #[cfg(feature = "quic")]
+    pub(crate) fn sign(&self, name: &str, kind: &str) {
+        self.openssl(&format!(
+            "req -newkey {kind} -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san.cnf -days 2 -out {name}.pem"
+        ));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

@@ -61,6 +61,9 @@ pub enum CryptoError {
         /// Source.
         source: ErrorStack,
     },
+    /// The certificates do for TLS over TCP and not for QUIC, whose verifier is stricter.
+    #[error("prepare QUIC with these certificates: {0}")]
+    Quic(String),
 }
 
 /// Why a TLS connection was not made.
@@ -142,22 +145,31 @@ impl HandshakeError {
     }
 }
 
-/// The meaning of the first entry that has one. Alerts are 1000 + their number in RFC 8446, section 6.
+/// The meaning of the first entry that has one. Alerts are 1000 + their number.
 fn from_stack(stack: &ErrorStack) -> Option<HandshakeError> {
     stack
         .errors()
         .iter()
         .find_map(|entry| match entry.reason_code() {
-            1042 => Some(HandshakeError::PeerRefused("bad certificate")),
-            1043 => Some(HandshakeError::PeerRefused("unsupported certificate")),
-            1044 => Some(HandshakeError::PeerRefused("certificate revoked")),
-            1045 => Some(HandshakeError::PeerRefused("certificate expired")),
-            1046 => Some(HandshakeError::PeerRefused("certificate unknown")),
-            1048 => Some(HandshakeError::PeerRefused("unknown certificate authority")),
-            1049 => Some(HandshakeError::PeerRefused("access denied")),
-            1116 => Some(HandshakeError::PeerRefused("a certificate is required")),
-            // Alert protocol_version; SSL_R_UNSUPPORTED_PROTOCOL from openssl/sslerr.h.
-            1070 | 258 => Some(HandshakeError::Version),
-            _ => None,
+            // SSL_R_UNSUPPORTED_PROTOCOL from openssl/sslerr.h.
+            258 => Some(HandshakeError::Version),
+            code => from_alert(code.checked_sub(1000)?),
         })
+}
+
+/// The meaning of an alert that the server sent, by its number in RFC 8446, section 6.
+pub(crate) fn from_alert(number: i32) -> Option<HandshakeError> {
+    let refused = match number {
+        42 => "bad certificate",
+        43 => "unsupported certificate",
+        44 => "certificate revoked",
+        45 => "certificate expired",
+        46 => "certificate unknown",
+        48 => "unknown certificate authority",
+        49 => "access denied",
+        116 => "a certificate is required",
+        70 => return Some(HandshakeError::Version),
+        _ => return None,
+    };
+    Some(HandshakeError::PeerRefused(refused))
 }

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(feature = "quic")]
+mod quic;
 mod tls;
 
 use std::fs::File;
@@ -16,6 +18,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 pub use error::{CryptoError, HandshakeError};
+#[cfg(feature = "quic")]
+pub use quic::{QUIC_VERSION, ResetKey};
 pub use tls::{ClientTls, TlsStream};
 
 /// Fills `out` with cryptographically secure random bytes.

@@ -10,6 +10,8 @@ use std::pin::Pin;
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
+#[cfg(feature = "quic")]
+use openssl::pkey::Private;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
@@ -30,6 +32,17 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 pub struct ClientTls {
     context: SslContext,
     warnings: Vec<String>,
+    #[cfg(feature = "quic")]
+    pub(crate) parts: Parts,
+}
+
+/// What the context was made of, for QUIC's TLS, which is not OpenSSL's.
+#[cfg(feature = "quic")]
+pub(crate) struct Parts {
+    pub(crate) authorities: Vec<X509>,
+    /// Our own certificate first.
+    pub(crate) chain: Vec<X509>,
+    pub(crate) key: PKey<Private>,
 }
 
 impl ClientTls {
@@ -82,9 +95,9 @@ impl ClientTls {
         }
 
         let mut store = X509StoreBuilder::new().map_err(openssl("make a trust store"))?;
-        for authority in authorities {
+        for authority in &authorities {
             store
-                .add_cert(authority)
+                .add_cert(authority.clone())
                 .map_err(openssl("trust a CA certificate"))?;
         }
         let build = || -> Result<SslContext, ErrorStack> {
@@ -111,7 +124,16 @@ impl ClientTls {
             Ok(builder.build())
         };
         let context = build().map_err(openssl("prepare TLS with these certificates"))?;
-        Ok(ClientTls { context, warnings })
+        Ok(ClientTls {
+            context,
+            warnings,
+            #[cfg(feature = "quic")]
+            parts: Parts {
+                authorities,
+                chain,
+                key,
+            },
+        })
     }
 
     /// What an operator should know about the certificates: those expired or not valid yet, with the date. No error,

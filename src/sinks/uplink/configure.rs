@@ -1,10 +1,10 @@
 //! The keys of a `type = "uplink"` sink.
 
+use super::endpoints::{breaker, endpoints, tls, usable};
 use crate::buffer::{Commit, Options, Policy};
 use crate::config::Section;
 use crate::payload::Encoding;
-use crate::uplink::{self, Endpoint, Scheme, TlsFiles};
-use std::path::PathBuf;
+use crate::uplink;
 use std::time::Duration;
 
 /// Topic where none is configured.
@@ -120,8 +120,8 @@ fn bounded_u16(section: &mut Section<'_>, key: &'static str, min: u16, default: 
 impl Settings {
     /// Reads the table of a sink. `None` where a key that it cannot do without is wrong; all problems are reported.
     pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Settings> {
-        let endpoint = endpoint(section);
-        let tls = tls(section, endpoint.as_ref());
+        let endpoints = endpoints(section);
+        let tls = tls(section, endpoints.as_deref());
         let client_id = section.text("client_id").unwrap_or_default();
         let topic = topic(section);
         let encoding = section.choice(
@@ -149,6 +149,7 @@ impl Settings {
         uplink.backoff.base = wait("backoff_base_ms", uplink.backoff.base);
         uplink.backoff.max = wait("backoff_max_ms", uplink.backoff.max);
         uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
+        uplink.standby = breaker(section);
         let buffer = Buffer::configure(section);
         if uplink.backoff.max < uplink.backoff.base {
             section.problem(
@@ -162,8 +163,8 @@ impl Settings {
             );
             return None;
         }
-        uplink.endpoints.push(endpoint?);
-        let secure = uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Tls);
+        uplink.endpoints = endpoints?;
+        let secure = uplink.endpoints.iter().any(|e| e.scheme().is_secure());
         if secure && uplink.tls.is_none() {
             // The missing keys are reported.
             return None;
@@ -186,72 +187,6 @@ impl Settings {
             buffer,
         })
     }
-}
-
-/// Whether the certificates can be used; reports what is wrong with each file at its own key.
-fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
-    let remedy = "correct the path, or make the file readable for the agent's user";
-    let keys = [
-        ("ca_file", &files.ca_file),
-        ("cert_file", &files.cert_file),
-        ("key_file", &files.key_file),
-    ];
-    let mut readable = true;
-    for (key, path) in keys {
-        if let Err(error) = std::fs::File::open(path) {
-            section.problem(key, format_args!("{}: {error}", path.display()), remedy);
-            readable = false;
-        }
-    }
-    if !readable {
-        return false;
-    }
-    let Err(error) =
-        dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
-    else {
-        return true;
-    };
-    let named = |path: &PathBuf| error.to_string().contains(&*path.display().to_string());
-    let key = keys.iter().rev().find(|(_, path)| named(path));
-    section.problem(
-        key.map_or("ca_file", |(key, _)| key),
-        error,
-        "give PEM files that belong together; the private key readable by its owner only (chmod 600)",
-    );
-    false
-}
-
-fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
-    let remedy =
-        "write mqtts://HOST[:PORT], or mqtt://127.0.0.1[:PORT] for a broker on this machine";
-    let text = section.required_text("endpoint", remedy)?;
-    text.parse()
-        .map_err(|error: uplink::EndpointError| section.problem("endpoint", error, remedy))
-        .ok()
-}
-
-/// The three files go together: with TLS all must be there, without it none.
-fn tls(section: &mut Section<'_>, endpoint: Option<&Endpoint>) -> Option<TlsFiles> {
-    const KEYS: [(&str, &str); 3] = [
-        (
-            "ca_file",
-            "name the PEM file of the authority that signed the broker's certificate",
-        ),
-        ("cert_file", "name the PEM file of this agent's certificate"),
-        ("key_file", "name the PEM file of this agent's private key"),
-    ];
-    let secure = endpoint.is_some_and(|endpoint| endpoint.scheme() == Scheme::Tls);
-    let given = KEYS.iter().any(|(key, _)| section.has(key));
-    if !secure && !given {
-        return None;
-    }
-    let [ca_file, cert_file, key_file] =
-        KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
-    Some(TlsFiles {
-        ca_file: ca_file?,
-        cert_file: cert_file?,
-        key_file: key_file?,
-    })
 }
 
 fn topic(section: &mut Section<'_>) -> String {

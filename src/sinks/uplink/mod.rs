@@ -6,6 +6,7 @@
 
 mod configure;
 mod deliver;
+mod endpoints;
 mod gaps;
 mod ledger;
 pub(super) mod message;

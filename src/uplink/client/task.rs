@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_crypto::{ClientTls, HandshakeError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::look_back::{Ahead, LookBack};
 use super::{Drained, QUEUE_MAX};
 use crate::uplink::backoff::Backoff;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
 use crate::uplink::event::Event;
-use crate::uplink::reason::ReasonCode;
+use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
-use crate::uplink::transport::{self, Progress, Stream};
+use crate::uplink::standby::Standby;
+use crate::uplink::transport::{self, Progress, Security, Stream};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -41,9 +42,10 @@ pub(super) struct Drain {
 
 pub(super) struct Task {
     settings: Settings,
-    tls: Option<Arc<ClientTls>>,
+    security: Option<Security>,
     session: Session,
     backoff: Backoff,
+    standby: Standby,
     outgoing: mpsc::Receiver<Outgoing>,
     drains: mpsc::Receiver<Drain>,
     events: mpsc::Sender<Event>,
@@ -55,7 +57,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         settings: Settings,
-        tls: Option<Arc<ClientTls>>,
+        security: Option<Security>,
         seed: u64,
         outgoing: mpsc::Receiver<Outgoing>,
         drains: mpsc::Receiver<Drain>,
@@ -68,8 +70,9 @@ impl Task {
         );
         Task {
             session: Session::new(settings.clone(), seed),
+            standby: Standby::new(settings.endpoints.len(), settings.standby),
             settings,
-            tls,
+            security,
             backoff,
             outgoing,
             drains,
@@ -81,10 +84,23 @@ impl Task {
     }
 
     pub(super) async fn run(mut self) {
-        let endpoints = self.settings.endpoints.clone();
-        for endpoint in endpoints.iter().cycle() {
-            let lost = match self.dial(endpoint).await {
-                Some(Ok(stream)) => self.converse(stream, endpoint).await,
+        let mut ahead = None;
+        loop {
+            let index = match &ahead {
+                Some((index, _)) => *index,
+                None => self.standby.choose(self.now_ms()),
+            };
+            let endpoint = self.settings.endpoints[index].clone();
+            let dialled = match ahead.take() {
+                Some((_, stream)) => Some(Ok(stream)),
+                None => self.dial(&endpoint).await,
+            };
+            let lost = match dialled {
+                Some(Ok(stream)) => {
+                    let (lost, next) = self.converse(stream, index).await;
+                    ahead = next;
+                    lost
+                }
                 Some(Err(lost)) => lost,
                 None => Lost::Drained,
             };
@@ -92,63 +108,141 @@ impl Task {
                 break;
             }
             let now_ms = self.now_ms();
-            let (lived_ms, useful) = self.session.usefulness(now_ms);
-            let calm_ms = millis(self.settings.backoff.stable);
-            // An idle connection proves itself by its age alone, but only by more than the longest wait.
-            let proven = (useful && lived_ms >= calm_ms)
-                || lived_ms >= calm_ms.max(millis(self.settings.backoff.max));
+            let proven = self.proven(now_ms);
             if proven {
                 self.backoff.reset();
             }
-            let retry_in = Duration::from_millis(self.backoff.next_ms(lost.pace()));
+            self.standby.ended(index, lost.outcome(proven), now_ms);
+            // Where we leave by our own choice the next endpoint waits for us, or was not asked yet.
+            let by_choice = matches!(lost, Lost::WayBack(_) | Lost::Slow { .. });
+            // What one endpoint will not have is no reason to keep another waiting.
+            let pace = if self.standby.choose(now_ms) == index {
+                lost.pace()
+            } else {
+                Pace::Normal
+            };
+            let retry_in = if by_choice {
+                Duration::ZERO
+            } else {
+                Duration::from_millis(self.backoff.next_ms(pace))
+            };
             tracing::debug!(%endpoint, reason = %lost, retry_in_ms = millis(retry_in), "uplink down");
             self.session.close();
-            let endpoint = endpoint.clone();
             self.session.push_event(Event::Disconnected {
                 endpoint,
                 reason: lost,
                 retry_in,
             });
-            if self.alongside(sleep(retry_in)).await.is_none() {
+            if !by_choice && self.alongside(sleep(retry_in)).await.is_none() {
                 break;
             }
         }
         self.end().await;
     }
 
+    /// Whether the connection that ends has shown that the endpoint works.
+    fn proven(&self, now_ms: u64) -> bool {
+        let (lived_ms, useful) = self.session.usefulness(now_ms);
+        let calm_ms = millis(self.settings.backoff.stable);
+        // An idle connection proves itself by its age alone, but only by more than the longest wait.
+        (useful && lived_ms >= calm_ms)
+            || lived_ms >= calm_ms.max(millis(self.settings.backoff.max))
+    }
+
     /// Connects within the bound; `None` where a drain ended meanwhile.
     async fn dial(&mut self, endpoint: &Endpoint) -> Option<Result<Stream, Lost>> {
         let bound = self.settings.connect_timeout;
-        let tls = self.tls.clone();
-        let dial = async {
-            match timeout(bound, transport::dial(endpoint, tls.as_deref())).await {
-                Ok(result) => result,
-                Err(_) => Err(Lost::ConnectTimeout {
-                    timeout_ms: millis(bound),
-                }),
-            }
-        };
-        self.alongside(dial).await
+        let security = self.security.clone();
+        self.alongside(dial(endpoint, security.as_ref(), bound))
+            .await
     }
 
-    /// Moves bytes until the connection is lost.
-    async fn converse(&mut self, mut stream: Stream, endpoint: &Endpoint) -> Lost {
-        self.session.open(endpoint.clone(), self.now_ms());
+    /// Moves bytes until the connection is lost, or left for a better one, which is then returned already dialled.
+    async fn converse(&mut self, mut stream: Stream, index: usize) -> (Lost, Option<Ahead>) {
+        let endpoint = self.settings.endpoints[index].clone();
+        let (start, opened_ms) = (self.start, self.now_ms());
+        self.session.open(endpoint.clone(), opened_ms);
         let mut input = vec![0; READ_BYTES];
+        let mut look_back = LookBack::default();
         loop {
-            match self.step(&mut stream, &mut input).await {
-                Ok(()) => {}
-                Err(lost) => {
-                    if let Some(reason) = lost.disconnect_code() {
-                        self.farewell(&mut stream, reason).await;
+            let now_ms = self.now_ms();
+            let look_back_ms = if look_back.is_idle() {
+                self.standby.look_back_ms(index, opened_ms)
+            } else {
+                None
+            };
+            let slow_ms = match self.settings.endpoints.len() {
+                1 => None,
+                _ => self
+                    .session
+                    .ack_passes_at_ms(self.settings.standby.ack_ms_max),
+            };
+            let look_at = [look_back_ms, slow_ms]
+                .into_iter()
+                .flatten()
+                .filter(|at_ms| *at_ms > now_ms)
+                .min()
+                .map(|at_ms| start + Duration::from_millis(at_ms));
+            let result = tokio::select! {
+                biased;
+                (better, dialled) = look_back.answer() => {
+                    look_back = LookBack::default();
+                    match dialled {
+                        Ok(dialled) => {
+                            let lost = Lost::WayBack(self.settings.endpoints[better].clone());
+                            self.farewell(&mut stream, ReasonCode::SUCCESS).await;
+                            return (lost, Some((better, dialled)));
+                        }
+                        Err(lost) => {
+                            tracing::debug!(reason = %lost, "no way back yet");
+                            let now_ms = self.now_ms();
+                            self.standby.ended(better, lost.outcome(false), now_ms);
+                            Ok(())
+                        }
                     }
-                    return lost;
                 }
+                result = self.step(&mut stream, &mut input, &endpoint) => result,
+                () = sleep_until(look_at.unwrap_or(start)), if look_at.is_some() => Ok(()),
+            };
+            let result = result.and_then(|()| self.slow(index));
+            if let Err(lost) = result {
+                if let Some(reason) = lost.disconnect_code() {
+                    self.farewell(&mut stream, reason).await;
+                }
+                return (lost, None);
+            }
+            if look_back.is_idle()
+                && self.session.is_connected()
+                && let Some(better) = self.standby.way_back(index, opened_ms, self.now_ms())
+            {
+                let endpoint = self.settings.endpoints[better].clone();
+                look_back = LookBack::begin(
+                    better,
+                    endpoint,
+                    self.security.clone(),
+                    self.settings.connect_timeout,
+                );
             }
         }
     }
 
-    async fn step(&mut self, stream: &mut Stream, input: &mut [u8]) -> Result<(), Lost> {
+    /// Whether the connection is slower than is allowed.
+    fn slow(&self, index: usize) -> Result<(), Lost> {
+        let now_ms = self.now_ms();
+        match self.session.ack_ms(now_ms) {
+            Some(mean_ms) if self.standby.is_too_slow(index, mean_ms, now_ms) => {
+                Err(Lost::Slow { mean_ms })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn step(
+        &mut self,
+        stream: &mut Stream,
+        input: &mut [u8],
+        endpoint: &Endpoint,
+    ) -> Result<(), Lost> {
         let now_ms = self.now_ms();
         self.session.pump(now_ms);
         self.hand_over();
@@ -184,9 +278,9 @@ impl Task {
                     _ => None,
                 };
                 if let Some(last) = last {
-                    self.visited(last, input)?;
+                    self.visited(last, input, endpoint)?;
                 }
-                self.visited(progress, input)?;
+                self.visited(progress, input, endpoint)?;
             }
             count = self.outgoing.recv_many(&mut self.batch, room), if more => {
                 debug_assert_eq!(count, self.batch.len());
@@ -204,7 +298,12 @@ impl Task {
         Ok(())
     }
 
-    fn visited(&mut self, progress: Progress, input: &[u8]) -> Result<(), Lost> {
+    fn visited(
+        &mut self,
+        progress: Progress,
+        input: &[u8],
+        endpoint: &Endpoint,
+    ) -> Result<(), Lost> {
         self.session.wrote(progress.wrote);
         if let Some(count) = progress.read
             && count > 0
@@ -213,7 +312,7 @@ impl Task {
             self.session.receive(&input[..count], now_ms)?;
         }
         if let Some((verb, source)) = progress.failed {
-            return Err(match HandshakeError::from_read(&source) {
+            return Err(match transport::refusal(&source, endpoint) {
                 Some(reason) => Lost::Tls(reason),
                 None => Lost::Io { verb, source },
             });
@@ -287,8 +386,7 @@ impl Task {
                     return;
                 }
             }
-            // The broker may be gone by now: nothing depends on the end of the stream being heard.
-            tokio::io::AsyncWriteExt::shutdown(stream).await.ok();
+            stream.finish().await;
         };
         timeout(FAREWELL, write).await.ok();
     }
@@ -316,6 +414,20 @@ impl Task {
 
     fn now_ms(&self) -> u64 {
         millis(self.start.elapsed())
+    }
+}
+
+/// Connects within a bound.
+pub(super) async fn dial(
+    endpoint: &Endpoint,
+    security: Option<&Security>,
+    bound: Duration,
+) -> Result<Stream, Lost> {
+    match timeout(bound, transport::dial(endpoint, security)).await {
+        Ok(result) => result,
+        Err(_) => Err(Lost::ConnectTimeout {
+            timeout_ms: millis(bound),
+        }),
     }
 }
 

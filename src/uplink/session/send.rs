@@ -113,6 +113,7 @@ impl Session {
             connection.progress_ms = now_ms;
         }
         connection.sent_ms = now_ms;
+        connection.latency.sent(given.seq, now_ms);
         Ok(())
     }
 

@@ -1,0 +1,294 @@
+//! MQTT over QUIC against another's QUIC (aioquic, in front of mosquitto), and the standby.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use dunlin::uplink::{Event, Events, Lost, TlsFiles, Uplink};
+use tokio::time::{Instant, timeout};
+
+use crate::broker::{Broker, Certificates, Security};
+use crate::{deliver, settings};
+
+/// A running `lab/quic_front.py`.
+struct Front {
+    child: Child,
+    port: u16,
+}
+
+impl Front {
+    fn start(certificates: &Certificates, server: &str, broker: &Broker) -> Front {
+        Front::start_at(free_udp_port(), certificates, server, broker)
+    }
+
+    fn start_at(port: u16, certificates: &Certificates, server: &str, broker: &Broker) -> Front {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = root.join("target/lab/venv/bin/python");
+        let mut child = Command::new(&python)
+            .arg(root.join("lab/quic_front.py"))
+            .args(["--listen", &port.to_string()])
+            .args(["--to", &broker.port().to_string()])
+            .arg("--ca")
+            .arg(certificates.path("ca.pem"))
+            .arg("--cert")
+            .arg(certificates.path(&format!("{server}.pem")))
+            .arg("--key")
+            .arg(certificates.path(&format!("{server}.key")))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the lab is installed: scripts/setup.sh test");
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        assert_eq!(line, "ready\n", "the front did not start");
+        Front { child, port }
+    }
+
+    fn endpoint(&self) -> String {
+        format!("quic://localhost:{}", self.port)
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn free_udp_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// The first event that `wanted` makes something of.
+async fn next<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+    let search = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), search).await.unwrap()
+}
+
+fn connected(event: &Event) -> Option<String> {
+    match event {
+        Event::Connected { endpoint, .. } => Some(endpoint.to_string()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn quic_delivers_in_order_with_mutual_certificates() {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    let mut settings = settings(&front.endpoint(), "quic");
+    settings.tls = Some(certificates.client("client"));
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    deliver(&uplink, &mut events, 5_000, |_| {}).await;
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+    // DISCONNECT went out before the connection was closed.
+    let end = Instant::now() + Duration::from_secs(5);
+    while broker.logged("Received DISCONNECT from quic") == 0 {
+        assert!(Instant::now() < end, "no DISCONNECT arrived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_key_signs_inside_quic() {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    for (name, kind) in [
+        ("rsa", "rsa:2048"),
+        ("p384", "ec -pkeyopt ec_paramgen_curve:P-384"),
+        ("ed25519", "ed25519"),
+    ] {
+        certificates.sign(name, kind);
+        let mut settings = settings(&front.endpoint(), name);
+        settings.tls = Some(certificates.client(name));
+        let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+        deliver(&uplink, &mut events, 10, |_| {}).await;
+        assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+    }
+}
+
+/// The reason of the first failed attempt.
+async fn refusal(front: &Front, files: TlsFiles, host: &str) -> String {
+    let mut settings = settings(&format!("quic://{host}:{}", front.port), "refused");
+    settings.tls = Some(files);
+    let (_uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.to_string()),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn quic_refuses_each_with_its_reason() {
+    let certificates = Certificates::new();
+    let good = certificates.client("client");
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    let other_ca = TlsFiles {
+        ca_file: certificates.path("other-ca.pem"),
+        ..good.clone()
+    };
+    for (files, host, wanted) in [
+        (
+            other_ca,
+            "localhost",
+            "not signed by an authority in the CA file",
+        ),
+        (good.clone(), "127.0.0.1", "not for \"127.0.0.1\""),
+        (
+            certificates.client("stranger"),
+            "localhost",
+            "refused our certificate: unknown certificate authority",
+        ),
+        (
+            certificates.client("old-client"),
+            "localhost",
+            "refused our certificate: certificate expired",
+        ),
+    ] {
+        let reason = refusal(&front, files, host).await;
+        assert!(reason.contains(wanted), "{reason}");
+    }
+    let old = Front::start(&certificates, "old-server", &broker);
+    let reason = refusal(&old, good, "localhost").await;
+    assert!(reason.contains("has expired"), "{reason}");
+}
+
+#[tokio::test]
+async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens() {
+    let certificates = Certificates::new();
+    let mut broker = Broker::start(&Security::None);
+    let tls = Broker::start(&Security::Mutual(&certificates, "server"));
+    // Takes packets and answers none, as a firewall that drops them.
+    let hole = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = hole.local_addr().unwrap().port();
+    let mut settings = settings(&format!("quic://localhost:{port}"), "standby");
+    settings
+        .endpoints
+        .push(format!("mqtts://localhost:{}", tls.port()).parse().unwrap());
+    settings.tls = Some(certificates.client("client"));
+    settings.standby.calm_ms = 500;
+    settings.standby.open_ms = 200;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    let start = Instant::now();
+    let reason = next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.to_string()),
+        _ => None,
+    })
+    .await;
+    assert!(reason.contains("UDP is blocked"), "{reason}");
+    let endpoint = next(&mut events, connected).await;
+    assert!(endpoint.starts_with("mqtts://"), "{endpoint}");
+    // One handshake's bound, one wait, and no second try of what is blocked.
+    assert!(
+        start.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        start.elapsed()
+    );
+
+    uplink.publish(0, "t/order", "0").await.unwrap();
+    next(&mut events, |event| match event {
+        Event::Acked { first: 0, .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    drop(hole);
+    let front = Front::start_at(port, &certificates, "server", &broker);
+    let endpoint = next(&mut events, connected).await;
+    assert_eq!(endpoint, front.endpoint());
+    uplink.publish(1, "t/order", "1").await.unwrap();
+    next(&mut events, |event| match event {
+        Event::Acked { last: 1, .. } => Some(()),
+        _ => None,
+    })
+    .await;
+
+    // And over again when the preferred one goes away, without a message lost.
+    drop(front);
+    broker.kill_and_restart();
+    uplink.publish(2, "t/order", "2").await.unwrap();
+    let endpoint = next(&mut events, connected).await;
+    assert!(endpoint.starts_with("mqtts://"), "{endpoint}");
+    next(&mut events, |event| match event {
+        Event::Acked { last: 2, .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+}
+
+#[tokio::test]
+async fn a_slow_endpoint_is_left_for_the_standby() {
+    let slow = Broker::start(&Security::None);
+    let fast = Broker::start(&Security::None);
+    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = relay.local_addr().unwrap().port();
+    let to = slow.port();
+    tokio::spawn(async move {
+        // Each answer of the broker comes 150 ms late.
+        while let Ok((client, _)) = relay.accept().await {
+            let broker = tokio::net::TcpStream::connect(("127.0.0.1", to))
+                .await
+                .unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_broker, mut to_broker) = broker.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_broker).await });
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let mut piece = [0; 4096];
+                while let Ok(count @ 1..) = from_broker.read(&mut piece).await {
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    if to_client.write_all(&piece[..count]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let mut settings = settings(&format!("mqtt://127.0.0.1:{port}"), "slow");
+    settings.endpoints.push(fast.endpoint().parse().unwrap());
+    settings.standby.ack_ms_max = 50;
+    settings.inflight_max = 1;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    let mut reason = None;
+    let (mut given, mut acked) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut last = String::new();
+    while acked < 50 {
+        tokio::select! {
+            permit = uplink.reserve(), if given < 50 => {
+                permit.unwrap().publish(given, "t/order", given.to_string());
+                given += 1;
+            }
+            event = events.recv() => match event.unwrap() {
+                Event::Acked { last, .. } => acked = last + 1,
+                Event::Disconnected { reason: lost, .. } => reason = Some(lost),
+                Event::Connected { endpoint, .. } => last = endpoint.to_string(),
+                _ => {}
+            },
+            () = tokio::time::sleep_until(end) => panic!("{acked} of 50 after 20 s"),
+        }
+    }
+    assert!(
+        matches!(reason, Some(Lost::Slow { mean_ms }) if mean_ms > 50),
+        "{reason:?}"
+    );
+    assert_eq!(last, fast.endpoint());
+}
