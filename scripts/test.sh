@@ -39,6 +39,7 @@ stages=(
     "mte       the C drivers under Arm's memory tagging, and one that it must catch"
     "board     the aarch64 agent on emulated boards"
     "run       scripts/run.sh for 10 seconds loses nothing"
+    "network   bad networks: nothing lost, nothing doubled, connected again (scripts/network.sh)"
     "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
     "package   the arm64 package: same bytes twice, lintian, what it depends on, hardening of its unit"
     "guest     the flashed image boots in QEMU; the package is upgraded, downgraded and purged there"
@@ -123,6 +124,7 @@ stage_board() {
     cargo nextest run --locked --profile board --package dunlin --test board --no-tests fail
 }
 stage_run() { scripts/run.sh --seconds 10; }
+stage_network() { scripts/network.sh --report; }
 # Loop devices and chroot are root's.
 privileged() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo env "PATH=$PATH" "$@"; fi; }
 stage_flash() {
