@@ -6,6 +6,7 @@ mod check;
 mod drivers;
 mod grants;
 mod help;
+mod hosts;
 mod log;
 mod run;
 mod status;
@@ -72,11 +73,22 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
     let defaults = Defaults {
         runtime_dir,
         program,
+        driver_hosts: None,
     };
     match command {
         Command::Help(text) => print(text),
         Command::Version => print(&version()),
-        Command::Run { config } => run::run(&config, &defaults),
+        Command::Run {
+            config,
+            driver_hosts,
+        } => {
+            let defaults = Defaults {
+                driver_hosts,
+                ..defaults
+            };
+            run::run(&config, &defaults)
+        }
+        Command::DriverHosts => hosts::hosts(&defaults.program),
         Command::Check { config, drivers } => check::check(&config, &defaults, drivers),
         Command::Status { config, json } => status::status(&config, &defaults, json),
         Command::Drivers(request) => drivers::drivers(request, &defaults, stdout_is_terminal),

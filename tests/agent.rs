@@ -6,6 +6,8 @@ mod support;
 mod delivery;
 #[path = "agent/devices.rs"]
 mod devices;
+#[path = "agent/hosts.rs"]
+mod hosts;
 #[path = "agent/report.rs"]
 mod report;
 #[path = "agent/stop.rs"]

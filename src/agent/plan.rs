@@ -142,6 +142,7 @@ fn source(
                 &mut section,
                 &settings.driver_dir,
                 &defaults.program,
+                defaults.driver_hosts.as_deref(),
             );
             (node, made)
         }

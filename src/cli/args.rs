@@ -16,6 +16,8 @@ pub(super) enum Command {
     Run {
         /// Configuration file.
         config: PathBuf,
+        /// Directory with the sockets of what starts driver hosts instead of the agent.
+        driver_hosts: Option<PathBuf>,
     },
     /// Check a configuration.
     Check {
@@ -44,6 +46,8 @@ pub(super) enum Command {
     Sub(Sub),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
+    /// Start driver hosts for an agent that asks on standard input, a listening socket; not for people.
+    DriverHosts,
 }
 
 /// What to do with drivers.
@@ -140,10 +144,11 @@ struct Words {
 }
 
 /// Flags that take a value.
-const VALUED: [&str; 13] = [
+const VALUED: [&str; 14] = [
     "log",
     "log-format",
     "dir",
+    "driver-hosts",
     "option",
     "device",
     "read-path",
@@ -302,6 +307,7 @@ impl Words {
         }
         match word.as_str() {
             "run" => Ok(Command::Run {
+                driver_hosts: self.value("driver-hosts")?.map(PathBuf::from),
                 config: self.path("CONFIG")?,
             }),
             "check" => {
@@ -322,6 +328,7 @@ impl Words {
             "buffer" => self.buffer(),
             "sub" => self.sub().map(Command::Sub),
             "driver-host" => Ok(Command::DriverHost),
+            "driver-hosts" => Ok(Command::DriverHosts),
             _ => Ok(Command::Version),
         }
     }
@@ -442,7 +449,7 @@ mod tests {
     #[test]
     fn flags_may_stand_anywhere() {
         let (command, logging) = parse_line("--log debug run --log-format json a.toml").unwrap();
-        assert!(matches!(command, Command::Run { config } if config.as_os_str() == "a.toml"));
+        assert!(matches!(command, Command::Run { config, .. } if config.as_os_str() == "a.toml"));
         assert_eq!(
             logging,
             Logging {

@@ -17,7 +17,7 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         "drivers" => (DRIVERS, true),
         "buffer" => (BUFFER, true),
         "sub" => (SUB, true),
-        "version" | "driver-host" | "help" => (TOP, true),
+        "version" | "driver-host" | "driver-hosts" | "help" => (TOP, true),
         _ => (TOP, false),
     }
 }
@@ -53,7 +53,10 @@ pub(super) const RUN: &str = "\
 Runs the agent: sources -> transforms -> sinks, as CONFIG says. SIGTERM or Ctrl-C drains within
 agent.drain_timeout_ms; a second one ends at once. Readings that were acknowledged are on flash either way.
 
-Usage: dunlin run CONFIG
+Usage: dunlin run CONFIG [--driver-hosts DIR]
+
+  --driver-hosts DIR   have driver hosts started by `dunlin driver-hosts`, which listens on DIR/devices and DIR/network;
+                       without it they are children of the agent
 
   dunlin run /etc/dunlin/dunlin.toml
   dunlin run gateway.toml --log debug

@@ -1,16 +1,15 @@
-//! The agent's handle of one driver host: a child process, one request at a time, a deadline on each.
+//! The agent's handle of one driver host: a process, one request at a time, a deadline on each.
 //!
 //! Every wait is safe to cancel: what was asked and until when, how the host is ending, and what has been received are
 //! kept in the handle, never in a future.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until};
 
+use crate::child::{Birth, Process};
 use crate::library::Description;
 use crate::link::{Link, Received};
 use crate::outcome::{Cause, HostError, of_exit, of_system};
@@ -35,8 +34,11 @@ const REAP_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Host {
     spec: Arc<Spec>,
-    child: Child,
+    process: Process,
+    /// 0 until it is known.
     pid: u32,
+    /// What to say once the process is there.
+    setup: Option<Box<Setup>>,
     link: Link,
     /// The request that is sent, and the reply that is received: two, so that neither is filled with zeroes anew.
     outgoing: Vec<u8>,
@@ -81,45 +83,38 @@ impl Host {
     }
 
     pub(crate) fn spawn_shared(spec: Arc<Spec>) -> Result<Host, HostError> {
-        let setup = Request::Setup(Box::new(Setup {
-            agent_pid: std::process::id(),
+        let (link, theirs) = Link::pair().map_err(|e| of_system("socket pair", &e))?;
+        let (from, to) = std::io::pipe().map_err(|e| of_system("pipe", &e))?;
+        let launcher = spec.launcher.as_deref();
+        let process = Process::start(&spec.program, launcher, theirs, to.into())?;
+        let from = pipe::Receiver::from_owned_fd(from.into()).map_err(|e| of_system("pipe", &e))?;
+        // Ends with the pipe, so with the host.
+        tokio::spawn(crate::output::forward(spec.name.clone(), from));
+        let setup = Setup {
+            parent_pid: 0,
             library: spec.library.clone(),
             sha256: spec.sha256,
             grants: spec.grants.clone(),
             limits: spec.limits.clone(),
-        }));
-        let (link, theirs) = Link::pair().map_err(|e| of_system("socket pair", &e))?;
-        let (from, to) = std::io::pipe().map_err(|e| of_system("pipe", &e))?;
-        let second = to.try_clone().map_err(|e| of_system("pipe", &e))?;
-        let mut command = Command::new(&spec.program);
-        command
-            .arg("driver-host")
-            .env_clear()
-            .current_dir("/")
-            // Ctrl-C on a terminal goes to the whole process group: the agent then drains, and needs its hosts for it.
-            .process_group(0)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(to))
-            .stderr(Stdio::from(second))
-            .kill_on_drop(true);
-        let what = || format!("starting {}", spec.program.display());
-        let child = command.spawn().map_err(|e| of_system(&what(), &e))?;
-        // The command holds the host's ends; without them an end of file comes when the host dies.
-        drop(command);
-        let from = pipe::Receiver::from_owned_fd(from.into()).map_err(|e| of_system("pipe", &e))?;
-        let pid = child.id().unwrap_or(0);
-        // Ends with the pipe, so with the host.
-        tokio::spawn(crate::output::forward(spec.name.clone(), from));
+        };
+        let pending = Pending {
+            call: "start",
+            expect: Expect::Ready,
+            cap: 0,
+            deadline: Instant::now() + Duration::from_millis(u64::from(spec.deadline_ms)),
+        };
+        let own = process.birth_of_own();
         let mut host = Host {
-            usage: UsageWatch::new(pid, &spec.limits),
+            usage: None,
             spec,
-            child,
-            pid,
+            process,
+            pid: 0,
+            setup: Some(Box::new(setup)),
             link,
             outgoing: Vec::new(),
             incoming: Vec::new(),
             sequence: 0,
-            pending: None,
+            pending: Some(pending),
             ending: None,
             last_words: None,
             last_words_count: 0,
@@ -129,12 +124,24 @@ impl Host {
             declared: None,
             batch: Batch::default(),
         };
-        let deadline_ms = host.spec.deadline_ms;
-        host.ask(&setup, "start", Expect::Ready, 0, deadline_ms)?;
+        if let Some(birth) = own {
+            host.born(birth)?;
+        }
         Ok(host)
     }
 
-    /// Process id of the host.
+    /// The process is there: it is watched from now on, and told what to load.
+    fn born(&mut self, birth: Birth) -> Result<(), HostError> {
+        let Some(mut setup) = self.setup.take() else {
+            return Ok(());
+        };
+        self.pid = birth.pid;
+        self.usage = UsageWatch::new(birth.pid, &self.spec.limits);
+        setup.parent_pid = birth.parent_pid;
+        self.send(&Request::Setup(setup), "start")
+    }
+
+    /// Process id of the host; 0 while a launcher has not started it yet.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -214,11 +221,11 @@ impl Host {
         self.ask(&Request::Close, "close", Expect::Closed, 0, deadline_ms)?;
         self.settle().await?;
         let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms));
-        let ended = tokio::time::timeout_at(deadline, self.child.wait()).await;
+        let ended = tokio::time::timeout_at(deadline, self.process.wait()).await;
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(of_exit(status, self.last_words, None)),
-            Ok(Err(error)) => Err(of_system("waiting for the host", &error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(HostError::ended(
                 Cause::Hang { call: "exit" },
                 "the host did not exit",
@@ -307,18 +314,23 @@ impl Host {
         deadline_ms: u32,
     ) -> Result<(), HostError> {
         debug_assert!(self.pending.is_none(), "one request at a time");
-        self.sequence = self.sequence.wrapping_add(1);
-        encode_request(&mut self.outgoing, self.sequence, request);
-        if self.outgoing.len() > MESSAGE_MAX_BYTES {
-            let detail = format!("{call}: {} bytes of configuration", self.outgoing.len());
-            return Err(HostError::ended(Cause::Start, detail));
-        }
+        self.send(request, call)?;
         self.pending = Some(Pending {
             call,
             expect,
             cap,
             deadline: Instant::now() + Duration::from_millis(u64::from(deadline_ms)),
         });
+        Ok(())
+    }
+
+    fn send(&mut self, request: &Request, call: &'static str) -> Result<(), HostError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        encode_request(&mut self.outgoing, self.sequence, request);
+        if self.outgoing.len() > MESSAGE_MAX_BYTES {
+            let detail = format!("{call}: {} bytes of configuration", self.outgoing.len());
+            return Err(HostError::ended(Cause::Start, detail));
+        }
         // A send that fails means that the host is gone or stuck; `settle` finds out which, by end of file or deadline.
         if let Err(error) = self.link.send(&self.outgoing) {
             tracing::debug!(target: "driver", driver = self.spec.name, %error, call, "sending");
@@ -402,6 +414,15 @@ impl Host {
             let wake = due.map_or(deadline, |due| due.min(deadline));
             let received = tokio::select! {
                 biased;
+                birth = self.process.birth(), if self.setup.is_some() => {
+                    if let Ok(birth) = birth {
+                        match self.born(birth) {
+                            Ok(()) => continue,
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    Ok(Received::End)
+                }
                 received = self.link.receive(&mut self.incoming) => received,
                 () = sleep_until(wake) => {
                     if Instant::now() >= deadline {
@@ -472,8 +493,7 @@ impl Host {
                 killed: false,
             };
             if grace.is_zero() {
-                // Fails only where the host is dead already.
-                let _ = self.child.start_kill();
+                self.process.kill();
                 ending.killed = true;
             }
             self.ending = Some(ending);
@@ -493,14 +513,14 @@ impl Host {
             };
             tokio::select! {
                 biased;
-                status = self.child.wait() => {
+                status = self.process.wait() => {
                     let ours = ending.cause.clone();
                     return match (ours, status) {
                         (Some((cause, detail)), _) => HostError::Ended { cause, detail },
                         (None, Ok(status)) => {
                             of_exit(status, self.last_words, self.spec.limits.memory_mb)
                         }
-                        (None, Err(error)) => of_system("waiting for the host", &error),
+                        (None, Err(error)) => error,
                     };
                 }
                 () = sleep_until(wake) => {
@@ -512,7 +532,7 @@ impl Host {
                         let detail = format!("{detail}; killed, but the kernel still holds it");
                         return HostError::Ended { cause, detail };
                     }
-                    let _ = self.child.start_kill();
+                    self.process.kill();
                     ending.killed = true;
                     let closed = "the host closed its socket and went on".to_owned();
                     ending.cause = Some((Cause::Contract, closed));

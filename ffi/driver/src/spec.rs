@@ -77,6 +77,8 @@ pub struct Spec {
     pub name: String,
     /// The dunlin binary, run as `program driver-host`.
     pub program: PathBuf,
+    /// The socket of what starts hosts instead of the agent, see `launch`; `None` = a host is a child of the agent.
+    pub launcher: Option<PathBuf>,
     /// The driver, absolute; see `locate`.
     pub library: PathBuf,
     /// SHA-256 that the library must have. Where given, the very bytes that were hashed are the bytes that are loaded.
@@ -107,6 +109,7 @@ impl Spec {
         Spec {
             name: name.to_owned(),
             program,
+            launcher: None,
             library,
             sha256: None,
             options: Vec::new(),

@@ -196,7 +196,9 @@ impl Supervisor {
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
             State::Waiting { .. } => None,
-            State::Opening { host, .. } | State::Running { host, .. } => Some(host.pid()),
+            State::Opening { host, .. } | State::Running { host, .. } => {
+                Some(host.pid()).filter(|pid| *pid != 0)
+            }
         }
     }
 

@@ -12,6 +12,7 @@ fn defaults() -> Defaults {
     Defaults {
         runtime_dir: None,
         program: beside.join("dunlin"),
+        driver_hosts: None,
     }
 }
 

@@ -32,12 +32,14 @@ fn bounded(
 
 impl Settings {
     /// Reads the table of a source. `None` where a key that it cannot do without is wrong; all problems are reported.
-    /// `program` is the dunlin binary, which driver hosts run.
+    /// `program` is the dunlin binary, which driver hosts run; `driver_hosts`, where given, holds the sockets of what
+    /// starts them.
     pub fn configure(
         name: &str,
         section: &mut Section<'_>,
         driver_dir: &Path,
         program: &Path,
+        driver_hosts: Option<&Path>,
     ) -> Option<Settings> {
         let library = library(section, driver_dir);
         let mut spec = Spec::new(
@@ -60,6 +62,7 @@ impl Settings {
             .unwrap_or_default();
         let granted = grants(section);
         spec.grants = granted.clone().unwrap_or_default();
+        spec.launcher = driver_hosts.map(|dir| dir.join(unit_for(&spec.grants)));
         limits(section, &mut spec.limits);
         restart(section, &mut spec.backoff);
         library.and(granted).map(|_| Settings { spec, class })
@@ -132,6 +135,16 @@ fn is_address(text: &str) -> bool {
         .map_or_else(|| text.to_owned(), |ip| format!("{ip}:1"));
     text.parse::<SocketAddr>()
         .is_ok_and(|address| address.port() != 0)
+}
+
+/// The socket of the unit that has what the grants open: a network, or devices. Who is granted both is where the network
+/// is; there, devices are for a drop-in to open.
+fn unit_for(grants: &Grants) -> &'static str {
+    if grants.network.is_empty() {
+        "devices"
+    } else {
+        "network"
+    }
 }
 
 fn limits(source: &mut Section<'_>, limits: &mut Limits) {

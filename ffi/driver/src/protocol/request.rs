@@ -11,7 +11,8 @@ use crate::spec::{Grants, Limits};
 /// First message: what to load, and in what sandbox.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Setup {
-    pub(crate) agent_pid: u32,
+    /// Who started the host, and takes it along when it dies.
+    pub(crate) parent_pid: u32,
     pub(crate) library: PathBuf,
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) grants: Grants,
@@ -83,7 +84,7 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, sequence: u32, request: &Request
 
 fn encode_setup(out: &mut Vec<u8>, sequence: u32, setup: &Setup) {
     let mut w = start(out, kind::SETUP, sequence);
-    w.u32(setup.agent_pid)
+    w.u32(setup.parent_pid)
         .text(&setup.library.to_string_lossy(), TEXT_MAX_BYTES);
     match &setup.sha256 {
         None => w.u8(0),
@@ -162,7 +163,7 @@ pub(crate) fn decode_request(message: &[u8]) -> Result<(u32, Request), Malformed
 }
 
 fn decode_setup(r: &mut Reader<'_>) -> Result<Setup, Malformed> {
-    let agent_pid = r.u32()?;
+    let parent_pid = r.u32()?;
     let library = PathBuf::from(r.text(TEXT_MAX_BYTES)?);
     let sha256 = if r.flag()? {
         let mut hash = [0; 32];
@@ -196,7 +197,7 @@ fn decode_setup(r: &mut Reader<'_>) -> Result<Setup, Malformed> {
         cpu_window_ms: r.u32()?,
     };
     Ok(Setup {
-        agent_pid,
+        parent_pid,
         library,
         sha256,
         grants,
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn requests_come_back_as_they_went() {
         let setup = Setup {
-            agent_pid: 7,
+            parent_pid: 7,
             library: "/lib/x.so".into(),
             sha256: Some([9; 32]),
             grants: Grants {

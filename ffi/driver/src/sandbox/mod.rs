@@ -11,7 +11,7 @@ use crate::protocol::Setup;
 pub(crate) fn enter(setup: &Setup) -> Result<Vec<String>, String> {
     let mut missing = Vec::new();
     let network = Addresses::parse(&setup.grants.network)?;
-    process::harden(setup.agent_pid)?;
+    process::harden(setup.parent_pid)?;
     process::limit(&setup.limits, &mut missing)?;
     files::restrict(setup, &network, &mut missing)?;
     syscalls::restrict(!setup.grants.network.is_empty())?;

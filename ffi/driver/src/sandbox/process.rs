@@ -4,15 +4,17 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::spec::Limits;
 
-/// Dies with the agent, leaves no core, cannot be traced, can gain no privilege, has no environment.
-pub(super) fn harden(agent_pid: u32) -> Result<(), String> {
+/// Dies with its parent, the agent or its launcher; leaves no core, cannot be traced, can gain no privilege, has no environment.
+pub(super) fn harden(parent_pid: u32) -> Result<(), String> {
     let failed = |what: &str, errno: nix::Error| format!("{what}: {errno}");
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .map_err(|e| failed("PR_SET_PDEATHSIG", e))?;
-    // The agent may have died before the line above; then nobody would ever send the signal.
+    // The parent may have died before the line above; then nobody would ever send the signal.
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
-    if parent != agent_pid {
-        return Err(format!("the parent is {parent}, not the agent {agent_pid}"));
+    if parent != parent_pid {
+        return Err(format!(
+            "the parent is {parent} and not {parent_pid}, which started it"
+        ));
     }
     nix::sys::prctl::set_dumpable(false).map_err(|e| failed("PR_SET_DUMPABLE", e))?;
     nix::sys::prctl::set_no_new_privs().map_err(|e| failed("PR_SET_NO_NEW_PRIVS", e))?;
