@@ -52,7 +52,11 @@ stage_fmt() { cargo fmt --all --check; }
 stage_shell() {
     shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*
 }
-stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+core=(-p dunlin --no-default-features --features core)
+stage_clippy() {
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked "${core[@]}" --lib --bins --test core -- -D warnings
+}
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 
 stage_headers() {
@@ -99,7 +103,11 @@ for suite in json.load(sys.stdin)["rust-suites"].values():
             print("ignored by #[ignore]:", suite["binary-id"], name)'
 }
 
-stage_test() { cargo nextest run --locked --workspace && ignored; }
+# The core build first, so that target/debug/dunlin is the full one after.
+stage_test() {
+    cargo nextest run --locked "${core[@]}" --lib --test core -E 'binary(core) + test(cli::)'
+    cargo nextest run --locked --workspace && ignored
+}
 stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }

@@ -1,15 +1,19 @@
 //! The command line: what the user typed becomes one of a closed set of commands, each in a file of its own.
 
 mod args;
+#[cfg(feature = "tools")]
 mod buffer;
 mod check;
+#[cfg(feature = "tools")]
 mod drivers;
+#[cfg(feature = "tools")]
 mod grants;
 mod help;
 mod hosts;
 mod log;
 mod run;
 mod status;
+#[cfg(feature = "tools")]
 mod sub;
 mod table;
 
@@ -56,23 +60,16 @@ impl Failure {
 
 /// Runs one command line to its end.
 pub fn run(process: Process) -> Result<Exit, Failure> {
-    let Process {
-        args,
-        program,
-        runtime_dir,
-        stderr_is_terminal,
-        stdout_is_terminal,
-    } = process;
     let (command, logging) =
-        args::parse(args).map_err(|message| Failure::new(Exit::Usage, message))?;
+        args::parse(process.args).map_err(|message| Failure::new(Exit::Usage, message))?;
     if let Command::DriverHost = command {
         // Its standard error is the agent's log already; it has no use for a subscriber of its own.
         return Ok(Exit::Host(dunlin_driver::host_main()));
     }
-    log::start(logging, stderr_is_terminal);
+    log::start(logging, process.stderr_is_terminal);
     let defaults = Defaults {
-        runtime_dir,
-        program,
+        runtime_dir: process.runtime_dir,
+        program: process.program,
         driver_hosts: None,
     };
     match command {
@@ -91,18 +88,28 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         Command::DriverHosts => hosts::hosts(&defaults.program),
         Command::Check { config, drivers } => check::check(&config, &defaults, drivers),
         Command::Status { config, json } => status::status(&config, &defaults, json),
-        Command::Drivers(request) => drivers::drivers(request, &defaults, stdout_is_terminal),
+        #[cfg(feature = "tools")]
+        Command::Drivers(request) => {
+            drivers::drivers(request, &defaults, process.stdout_is_terminal)
+        }
+        #[cfg(feature = "tools")]
         Command::Buffer { action, dir } => buffer::buffer(action, &dir),
-        Command::Sub(request) => sub::sub(&request, &defaults, stdout_is_terminal),
+        #[cfg(feature = "tools")]
+        Command::Sub(request) => sub::sub(&request, &defaults, process.stdout_is_terminal),
         Command::DriverHost => unreachable!("returned above"),
     }
 }
 
 fn version() -> String {
     format!(
-        "dunlin {} (driver ABI 1.0, {})",
+        "dunlin {} (driver ABI 1.0, {}{})",
         env!("CARGO_PKG_VERSION"),
-        std::env::consts::ARCH
+        std::env::consts::ARCH,
+        if cfg!(feature = "tools") {
+            ""
+        } else {
+            ", core"
+        }
     )
 }
 

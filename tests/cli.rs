@@ -1,4 +1,5 @@
 //! The command line as a person or a script meets it: what each command prints, where, and with which exit code.
+#![cfg(feature = "tools")]
 
 mod support;
 

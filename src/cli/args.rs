@@ -34,8 +34,10 @@ pub(super) enum Command {
         json: bool,
     },
     /// Something with drivers.
+    #[cfg(feature = "tools")]
     Drivers(Drivers),
     /// Something with a stored buffer.
+    #[cfg(feature = "tools")]
     Buffer {
         /// What to do.
         action: BufferAction,
@@ -43,6 +45,7 @@ pub(super) enum Command {
         dir: PathBuf,
     },
     /// Follow what is being sent.
+    #[cfg(feature = "tools")]
     Sub(Sub),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
@@ -51,6 +54,7 @@ pub(super) enum Command {
 }
 
 /// What to do with drivers.
+#[cfg(feature = "tools")]
 #[derive(Debug)]
 pub(super) struct Drivers {
     /// What.
@@ -76,6 +80,7 @@ pub(super) struct Drivers {
 }
 
 /// What to do with drivers.
+#[cfg(feature = "tools")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DriversAction {
     /// List those that are installed.
@@ -93,6 +98,7 @@ pub(super) enum DriversAction {
 }
 
 /// What to do with a stored buffer.
+#[cfg(feature = "tools")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BufferAction {
     /// Show segments, positions and cursors.
@@ -104,6 +110,7 @@ pub(super) enum BufferAction {
 }
 
 /// What to follow.
+#[cfg(feature = "tools")]
 #[derive(Debug)]
 pub(super) struct Sub {
     /// Configuration file, for endpoint and certificates.
@@ -231,6 +238,7 @@ impl Words {
             .collect()
     }
 
+    #[cfg(feature = "tools")]
     fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
         let Some(word) = self.value(name)? else {
             return Ok(None);
@@ -296,6 +304,10 @@ impl Words {
         }
         let (text, known) = help::of(&word);
         self.help = text;
+        #[cfg(not(feature = "tools"))]
+        if help::TOOLS.contains(&word.as_str()) {
+            return Err(help::not_here(&word));
+        }
         if help || word == "help" {
             self.positional.clear();
             return Ok(Command::Help(text));
@@ -324,8 +336,11 @@ impl Words {
                     json,
                 })
             }
+            #[cfg(feature = "tools")]
             "drivers" => self.drivers().map(Command::Drivers),
+            #[cfg(feature = "tools")]
             "buffer" => self.buffer(),
+            #[cfg(feature = "tools")]
             "sub" => self.sub().map(Command::Sub),
             "driver-host" => Ok(Command::DriverHost),
             "driver-hosts" => Ok(Command::DriverHosts),
@@ -333,6 +348,7 @@ impl Words {
         }
     }
 
+    #[cfg(feature = "tools")]
     fn drivers(&mut self) -> Result<Drivers, String> {
         let action = match self.word("what to do with drivers")?.as_str() {
             "list" => DriversAction::List,
@@ -384,6 +400,7 @@ impl Words {
         })
     }
 
+    #[cfg(feature = "tools")]
     fn buffer(&mut self) -> Result<Command, String> {
         let action = match self.word("what to do with the buffer")?.as_str() {
             "inspect" => BufferAction::Inspect,
@@ -397,6 +414,7 @@ impl Words {
         })
     }
 
+    #[cfg(feature = "tools")]
     fn sub(&mut self) -> Result<Sub, String> {
         Ok(Sub {
             sink: self.value("sink")?,
@@ -459,6 +477,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "tools")]
     #[test]
     fn drivers_take_options_and_grants() {
         let line = "drivers read sim -o rate_hz=5 --option waves=name=a,shape=sine --device /dev/x";
@@ -473,6 +492,7 @@ mod tests {
         assert_eq!(drivers.devices, [PathBuf::from("/dev/x")]);
     }
 
+    #[cfg(feature = "tools")]
     #[test]
     fn a_number_below_zero_is_a_value_and_no_flag() {
         for value in ["-40", "-.5", "-1e3"] {
@@ -484,6 +504,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tools")]
     #[test]
     fn every_mistake_is_named() {
         for (line, part) in [

@@ -3,6 +3,19 @@
 /// Where to find more, for errors that cannot show it all.
 pub(super) const SEE: &str = "See `dunlin --help`.";
 
+/// The commands that only the full build has.
+#[cfg(not(feature = "tools"))]
+pub(super) const TOOLS: [&str; 3] = ["drivers", "buffer", "sub"];
+
+/// The error for one of them.
+#[cfg(not(feature = "tools"))]
+pub(super) fn not_here(command: &str) -> String {
+    format!(
+        "this build has no `{command}`; install the full one.\n  Remedy: the package dunlin, or a build without \
+         --no-default-features."
+    )
+}
+
 /// All commands that a person may type.
 pub(super) const COMMANDS: [&str; 7] = [
     "run", "check", "status", "drivers", "buffer", "sub", "version",
@@ -14,16 +27,45 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         "run" => (RUN, true),
         "check" => (CHECK, true),
         "status" => (STATUS, true),
+        #[cfg(feature = "tools")]
         "drivers" => (DRIVERS, true),
+        #[cfg(feature = "tools")]
         "buffer" => (BUFFER, true),
+        #[cfg(feature = "tools")]
         "sub" => (SUB, true),
         "version" | "driver-host" | "driver-hosts" | "help" => (TOP, true),
         _ => (TOP, false),
     }
 }
 
+/// What the top says of the commands in `tools`, and where to start.
+#[cfg(feature = "tools")]
+macro_rules! tools {
+    () => {
+        "  drivers list         which drivers are installed; also show, probe, read, watch, write
+  buffer inspect DIR   what is stored and not yet delivered; also verify, export
+  sub CONFIG           follow what is being sent, as a table
+  version              version and build
+
+Start here:
+  dunlin drivers read sim               take one reading from the simulated sensor
+"
+    };
+}
+#[cfg(not(feature = "tools"))]
+macro_rules! tools {
+    () => {
+        "  version              version and build
+
+This is the core build: drivers, buffer and sub are commands of the full one.
+
+Start here:
+"
+    };
+}
+
 /// Without a command.
-pub(super) const TOP: &str = "\
+pub(super) const TOP: &str = concat!("\
 dunlin reads sensors through C drivers, keeps the readings durably, and sends them over MQTT 5.
 
 Usage: dunlin COMMAND [ARGUMENTS]
@@ -31,22 +73,18 @@ Usage: dunlin COMMAND [ARGUMENTS]
   run CONFIG           run the agent until SIGTERM or Ctrl-C, then drain
   check CONFIG         find every error in a configuration, start nothing
   status CONFIG        what a running agent is doing
-  drivers list         which drivers are installed; also show, probe, read, watch, write
-  buffer inspect DIR   what is stored and not yet delivered; also verify, export
-  sub CONFIG           follow what is being sent, as a table
-  version              version and build
-
-Start here:
-  dunlin drivers read sim               take one reading from the simulated sensor
-  dunlin check /etc/dunlin/dunlin.toml  then `dunlin run` it
+",
+    tools!(),
+    "  dunlin check /etc/dunlin/dunlin.toml  then `dunlin run` it
 
 Everywhere:
-  --help               the same for one command: `dunlin drivers --help`
+  --help               the same for one command: `dunlin run --help`
   --log LEVEL          error, warn, info (default), debug, trace; on standard error
   --log-format FORMAT  human (default on a terminal) or json (default elsewhere)
 
 Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or broker not there, 70 a fault of
-dunlin, 73 state directory unusable, 75 stopped before every reading was stored, 78 wrong configuration.";
+dunlin, 73 state directory unusable, 75 stopped before every reading was stored, 78 wrong configuration."
+);
 
 /// `dunlin run`.
 pub(super) const RUN: &str = "\
@@ -80,6 +118,7 @@ Shows what a running agent is doing: its sources, sinks, counts and states.
 Usage: dunlin status CONFIG [--json]";
 
 /// `dunlin drivers`.
+#[cfg(feature = "tools")]
 pub(super) const DRIVERS: &str = "\
 Works with drivers, each in a sandboxed process as in production.
 
@@ -110,6 +149,7 @@ Grants, as in a configuration; without one a driver may touch no device and no n
   dunlin drivers read i2c -o bus=/dev/i2c-2 -o address=0x49 -o chip=tmp105 --device /dev/i2c-2";
 
 /// `dunlin buffer`.
+#[cfg(feature = "tools")]
 pub(super) const BUFFER: &str = "\
 Looks into a stored buffer. Changes nothing, also while an agent runs on it.
 
@@ -120,6 +160,7 @@ Usage: dunlin buffer inspect DIR    segments, positions, cursors
 DIR is STATE_DIR/sinks/SINK/buffer, for example /var/lib/dunlin/sinks/cloud/buffer.";
 
 /// `dunlin sub`.
+#[cfg(feature = "tools")]
 pub(super) const SUB: &str = "\
 Follows what is being sent, from the broker's side: subscribes with the endpoint and certificates of an uplink sink
 and shows one row a channel, with its latest value, rate, duplicates and holes.
