@@ -24,7 +24,8 @@ board_packages=(
     libgpiod2=1.6.3-1+b3
 )
 
-qemu_version() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p'; }
+# Nothing where there is no QEMU.
+qemu_version() { { qemu-system-aarch64 --version 2>/dev/null || true; } | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p'; }
 
 # Where this system gets Debian from, so that a mirror set up for it is used here too.
 debian_mirror() {
