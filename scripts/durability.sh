@@ -87,7 +87,7 @@ rig_mutants() { keep mutants python3 lab/mutants.py; }
 number() {
     local word=$1
     shift
-    sed -nE "s/.*$word ([0-9]+).*/\1/p" "$@" | awk '{ sum += $1 } END { print sum + 0 }'
+    sed -nE "s/.*($word) ([0-9]+).*/\2/p" "$@" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 report() {
@@ -105,7 +105,7 @@ report() {
     local states=("crash states" "block log ext4" "block log f2fs") cuts=(cuts "board cuts") rest=(kills injections "full disks" "disk errors")
     local counted=("${cuts[@]}" "${rest[@]}" "block log ext4" "block log f2fs")
     cat "${states[@]}" "${rest[@]}" "${cuts[@]}" mutants
-    echo "crash states $(number "(states|ext4|f2fs)" "${states[@]}"), kills $(number "kills" kills), cuts $(number cuts "${cuts[@]}")," \
+    echo "crash states $(number "states|ext4|f2fs" "${states[@]}"), kills $(number "kills" kills), cuts $(number cuts "${cuts[@]}")," \
         "acked $(number acked "${counted[@]}"), lost $(number lost "${counted[@]}")"
 }
 
