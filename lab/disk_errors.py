@@ -33,7 +33,7 @@ def one(options, number, root):
     fs = options.fs
     kind = ("write", "flush")[number % 2]
     for_ever = number // 2 % 2 == 1
-    nth = 1 + number // 4 * 3 + number % 3
+    nth = options.nth or 1 + number // 4 * 3 + number % 3
     ledger = Ledger(root / "ledger", board.CONFIG["drivers"], board.CONFIG["state"], options.rate, run=board.CONFIG["dir"])
     image = root / "disk"
     board.make_disk(image, fs)
@@ -92,6 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--errors", type=int, default=16)
     parser.add_argument("--fs", choices=("ext4", "f2fs"), default="ext4")
+    parser.add_argument("--nth", type=int, help="this write, or flush, after the first acknowledgement, and no other")
     parser.add_argument("--rate", type=int, default=2000, help="records a second that the agent is given")
     parser.add_argument("--jobs", type=int, default=2, help="boards at a time")
     parser.add_argument("--dir", default="target/tmp")
