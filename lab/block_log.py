@@ -89,8 +89,12 @@ def replay(options, root, ledger, log, said, looker, short=False):
     shutil.copy(root / "new", image)
     boundaries = len(log.epochs) - 1
     total = boundaries * PARTS
-    # Every k-th, where not all are wanted.
-    wanted = CONTROL_STATES if short else min(options.states or total, total)
+    # Every k-th, where not all are wanted. The control takes flushes that acknowledgements rest on.
+    wanted = min(options.states or total, total)
+    chosen = {number for number in range(total) if number * wanted % total < wanted}
+    if short:
+        rising = [at for at in range(boundaries) if log.epochs[at + 1][1] > log.epochs[at][1]]
+        chosen = {at * PARTS for at in rising[:: max(1, len(rising) // CONTROL_STATES)]}
     states = acked_sum = lost_sum = 0
     complaints = []
     # Of each disk what was flushed is in `image`; what the board writes while it looks goes to a copy.
@@ -101,7 +105,7 @@ def replay(options, root, ledger, log, said, looker, short=False):
         unflushed, heard = log.epochs[at + 1]
         for part in range(PARTS):
             number = at * PARTS + part
-            if number * wanted % total >= wanted:
+            if number not in chosen:
                 continue
             shutil.copy(image, trial)
             if not short:
@@ -118,8 +122,8 @@ def replay(options, root, ledger, log, said, looker, short=False):
             if complaints and not short:
                 shutil.copy(trial, root / f"state-{number}")
             if sys.stderr.isatty() or states % 50 == 0:
-                done = states * 40 // wanted
-                print(f"[{'#' * done}{'.' * (40 - done)}] {states}/{wanted} disks, {options.fs}", file=sys.stderr)
+                done = states * 40 // len(chosen)
+                print(f"[{'#' * done}{'.' * (40 - done)}] {states}/{len(chosen)} disks, {options.fs}", file=sys.stderr)
         if short:
             put(base, log.epochs[at][0])
     os.close(base)
