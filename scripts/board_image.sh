@@ -10,6 +10,7 @@
 #   disk.ext4            the root file system: agent, drivers, their libraries, busybox, modules of both kernels
 #   kernel, initrd       Debian's arm64 kernel with pages of 4 KiB, and what mounts the disk
 #   kernel-16k, initrd-16k   the same with pages of 16 KiB
+#   initrd-store         the agent and what it needs to write to a disk, without a root file system: lab/board.py
 #
 # No root rights are needed: mkfs.ext4 takes the files from a directory.
 set -euo pipefail
@@ -42,6 +43,8 @@ modules_initrd=(ext4 crc32c_generic virtio_blk virtio_mmio sdhci-esdhc-imx sdhci
 # for the Raspberry Pi. Chips: lm75 and dps310 by the kernel's own drivers. CAN: vcan.
 modules_root=(i2c-dev i2c-bcm2835 lm75 dps310 fec at803x realtek micrel virtio_net dwc2 cdc_ether rndis_host rtc-snvs
     nvmem-imx-ocotp phy-generic vcan can-raw)
+# What the board needs whose power is cut.
+modules_store=(virtio_mmio virtio_blk virtio_console ext4 f2fs crc32c_generic crc32_generic)
 
 work=$board_dir/work
 rm -rf "$work"
@@ -84,8 +87,32 @@ initrd() {
     cp lab/board/initrd-init "$tree/init"
     chmod 755 "$tree/init"
     modules "$kernel" "$tree" "${modules_initrd[@]}"
-    (cd "$tree" && find . -print0 | sort -z | cpio --quiet --null --create --format newc --owner 0:0 --reproducible) |
-        gzip -1 -n >"$2"
+    archive "$tree" | gzip -1 -n >"$2"
+}
+
+archive() {
+    (cd "$1" && find . -print0 | sort -z | cpio --quiet --null --create --format newc --owner 0:0 --reproducible)
+}
+
+# initrd_store KERNEL FILE: not compressed, which an emulated CPU would be slow to undo.
+initrd_store() {
+    local kernel=$1 tree=$work/initrd-store library
+    busybox "$tree"
+    mkdir -p "$tree"/{data,usr/bin,usr/lib/dunlin/drivers,lib/aarch64-linux-gnu}
+    qemu-aarch64-static "$sysroot/bin/busybox" --list | while read -r applet; do
+        [[ -e $tree/bin/$applet ]] || ln -s busybox "$tree/bin/$applet"
+    done
+    cp lab/board/store-init "$tree/init"
+    chmod 755 "$tree/init"
+    install -m 755 "$binaries/dunlin" "$tree/usr/bin/dunlin"
+    ln -s ../usr/bin/dunlin "$tree/bin/dunlin"
+    install -m 644 "$binaries/drivers/sim.so" "$tree/usr/lib/dunlin/drivers/"
+    cp -a "$sysroot/lib/ld-linux-aarch64.so.1" "$tree/lib/"
+    for library in ld-linux-aarch64.so.1 libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libgcc_s.so.1; do
+        cp "$sysroot/lib/aarch64-linux-gnu/$library" "$tree/lib/aarch64-linux-gnu/"
+    done
+    modules "$kernel" "$tree" "${modules_store[@]}"
+    archive "$tree" >"$2"
 }
 
 kernels=()
@@ -100,6 +127,8 @@ for kernel in "${kernels[@]}"; do
     initrd "$kernel" "$board_dir/initrd$suffix"
     cp "$sysroot/boot/vmlinuz-$kernel" "$board_dir/kernel$suffix"
 done
+initrd_store "${kernels[0]}" "$work/store.cpio"
+mv "$work/store.cpio" "$board_dir/initrd-store"
 # Device trees of the boards that QEMU does not bring one for; those of either kernel are the same.
 trees=$sysroot/usr/lib/linux-image-${kernels[0]}
 cp "$trees"/freescale/imx8mp-evk.dtb "$trees"/broadcom/bcm2837-rpi-3-b.dtb "$board_dir/"

@@ -8,11 +8,14 @@
 #   scripts/durability.sh --full [N]       an ext4 disk without blocks, or inodes, and with again, N times each (5); root
 #   scripts/durability.sh --cuts [N]       N power cuts of ext4 on a drive with a volatile cache (100); goes on where an
 #                                          earlier run was ended; root
+#   scripts/durability.sh --board-cuts [N] N power cuts of an emulated board, ext4 and f2fs (10); goes on likewise
+#   scripts/durability.sh --block-log [N]  a board's disk replayed at every flush, N disks each of ext4 and f2fs (20; 0: all)
+#   scripts/durability.sh --disk-errors [N]   N failed writes and flushes of a board's disk (4)
 #   scripts/durability.sh --mutants        each guard of src/buffer taken away in turn: its tests must turn red
 #   scripts/durability.sh --report         adds up what the rigs found when they last ran here; runs those that never did
 #
 # The last line of the report is `crash states S, kills K, cuts C, acked A, lost L`. Results lie below target/durability/;
-# to make the cuts anew, remove cuts.jsonl there.
+# to make the cuts anew, remove cuts.jsonl and board-cuts.jsonl there. The boards' agent is what scripts/build.sh left.
 set -euo pipefail
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
@@ -53,13 +56,38 @@ rig_cuts() {
     python3 lab/power_cuts.py "${agent[@]}" --cuts 3 --control --ledger "$results/control.jsonl"
     keep cuts python3 lab/power_cuts.py "${agent[@]}" --cuts "${1:-100}"
 }
+# What the board boots, made where it is not there or older than the agent; the agent built where there is none.
+board() {
+    local built=target/aarch64-unknown-linux-gnu/release/dunlin
+    scripts/setup.sh board
+    [[ -x $built ]] || scripts/build.sh
+    [[ target/board/initrd-store -nt $built && target/board/initrd-store -nt lab/board/store-init ]] || scripts/board_image.sh
+}
+rig_board_cuts() {
+    board
+    heading "control: power cuts of a board where syncs do nothing"
+    rm -f "$results/board-control.jsonl"
+    python3 lab/board_cuts.py --cuts 2 --per-disk 1 --control --ledger "$results/board-control.jsonl"
+    keep "board cuts" python3 lab/board_cuts.py --cuts "${1:-10}"
+}
+rig_block_log() {
+    local fs pids=() failed=0
+    board
+    for fs in ext4 f2fs; do
+        keep "block log $fs" python3 lab/block_log.py --fs "$fs" --states "${1:-20}" &
+        pids+=($!)
+    done
+    for fs in "${pids[@]}"; do wait "$fs" || failed=1; done
+    return "$failed"
+}
+rig_disk_errors() { board && keep "disk errors" python3 lab/disk_errors.py --errors "${1:-4}"; }
 rig_mutants() { keep mutants python3 lab/mutants.py; }
 
 # number WORD FILES...: the sum of the numbers behind a word.
 number() {
     local word=$1
     shift
-    sed -n "s/.*$word \([0-9]*\).*/\1/p" "$@" | awk '{ sum += $1 } END { print sum + 0 }'
+    sed -nE "s/.*($word) ([0-9]+).*/\2/p" "$@" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 report() {
@@ -68,12 +96,17 @@ report() {
     [[ -s $results/injections ]] || rig_injections
     [[ -s "$results/full disks" ]] || rig_full
     [[ -s $results/cuts ]] || rig_cuts
+    [[ -s "$results/board cuts" ]] || rig_board_cuts
+    [[ -s "$results/block log ext4" && -s "$results/block log f2fs" ]] || rig_block_log
+    [[ -s "$results/disk errors" ]] || rig_disk_errors
     [[ -s $results/mutants ]] || rig_mutants
     heading "report"
     cd "$results"
-    cat "crash states" kills injections "full disks" cuts mutants
-    echo "crash states $(number "crash states" "crash states"), kills $(number kills kills), cuts $(number cuts cuts)," \
-        "acked $(number acked kills injections "full disks" cuts), lost $(number lost kills injections "full disks" cuts)"
+    local states=("crash states" "block log ext4" "block log f2fs") cuts=(cuts "board cuts") rest=(kills injections "full disks" "disk errors")
+    local counted=("${cuts[@]}" "${rest[@]}" "block log ext4" "block log f2fs")
+    cat "${states[@]}" "${rest[@]}" "${cuts[@]}" mutants
+    echo "crash states $(number "states|ext4|f2fs" "${states[@]}"), kills $(number "kills" kills), cuts $(number cuts "${cuts[@]}")," \
+        "acked $(number acked "${counted[@]}"), lost $(number lost "${counted[@]}")"
 }
 
 case ${1:-all} in
@@ -82,9 +115,12 @@ case ${1:-all} in
     --kills) rig_kills "${2:-}" ;;
     --full) rig_full "${2:-}" ;;
     --cuts) rig_cuts "${2:-}" ;;
+    --board-cuts) rig_board_cuts "${2:-}" ;;
+    --block-log) rig_block_log "${2:-}" ;;
+    --disk-errors) rig_disk_errors "${2:-}" ;;
     --report) report ;;
     all)
-        for name in states kills injections full cuts mutants; do "rig_$name"; done
+        for name in states kills injections full cuts board_cuts block_log disk_errors mutants; do "rig_$name"; done
         report
         ;;
     *) die "does not know ${1@Q}" "scripts/durability.sh --help" ;;

@@ -9,7 +9,7 @@
 board_dir=target/board
 qemu_least=10
 # The host's side, from bookworm; qemu comes from bookworm-backports.
-packages_board=(cpio kmod e2fsprogs xz-utils util-linux qemu-user-static)
+packages_board=(cpio kmod e2fsprogs f2fs-tools gcc-aarch64-linux-gnu xz-utils util-linux qemu-user-static)
 # The board's side, by version. Where the archive has moved on, what it has now is taken, and said.
 kernel_version=6.12.95+deb12
 board_packages=(
@@ -24,7 +24,8 @@ board_packages=(
     libgpiod2=1.6.3-1+b3
 )
 
-qemu_version() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p'; }
+# Nothing where there is no QEMU.
+qemu_version() { { qemu-system-aarch64 --version 2>/dev/null || true; } | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p'; }
 
 # Where this system gets Debian from, so that a mirror set up for it is used here too.
 debian_mirror() {

@@ -32,12 +32,12 @@ stages=(
     "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
-    "durable   acknowledged records survive power cuts of a simulated disk, kill -9 at system calls, errors, full disks"
     "cross     the agent is built for the devices, within its budget of bytes"
     "floors    what was built starts on every device; its own crates built twice give the same bytes"
     "aarch64   tests of ffi/ on aarch64 under qemu-user, with the trimmed OpenSSL; symbols are found again"
     "mte       the C drivers under Arm's memory tagging, and one that it must catch"
     "board     the aarch64 agent on emulated boards"
+    "durable   acknowledged records survive power cuts of simulated, hosted and emulated disks, kill -9, errors, full disks"
     "run       scripts/run.sh for 10 seconds loses nothing"
     "network   bad networks: nothing lost, nothing doubled, connected again (scripts/network.sh)"
     "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
@@ -50,7 +50,7 @@ host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
 stage_shell() {
-    shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/root/etc/init.d/*
+    shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/store-init lab/board/root/etc/init.d/*
 }
 core=(-p dunlin --no-default-features --features core)
 stage_clippy() {
