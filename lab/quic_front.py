@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A QUIC front for a broker that speaks TCP: an independent QUIC, so that both sides of an error are not ours.
 
-    lab/quic_front.py --listen PORT --to PORT --ca CA.pem --cert CERT.pem --key KEY.pem
+    lab/quic_front.py --listen PORT --to PORT --ca CA.pem --cert CERT.pem --key KEY.pem [--tls CERT.pem KEY.pem]
 
 Takes MQTT over QUIC on 127.0.0.1 (ALPN `mqtt`, TLS 1.3, a client certificate of the CA required) and passes each
-stream to the broker at 127.0.0.1:TO as a TCP connection of its own. Prints `ready` when it listens.
+stream to the broker at 127.0.0.1:TO as a TCP connection of its own, with --tls as a TLS client with that certificate.
+Prints `ready` when it listens.
 """
 
 import argparse
@@ -62,14 +63,15 @@ async def pump(reader, writer):
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
-    except (ConnectionError, asyncio.IncompleteReadError):
+    except OSError:
+        # The other end is gone; `join` ends both.
         pass
 
 
-async def join(reader, writer, port):
+async def join(reader, writer, port, secure):
     """Joins a stream of QUIC and a connection to the broker until either ends."""
     try:
-        broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", port)
+        broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", port, ssl=secure)
     except OSError:
         writer.write_eof()
         return
@@ -82,6 +84,8 @@ async def join(reader, writer, port):
     up.cancel()
     down.cancel()
     broker_writer.close()
+    if not writer.is_closing():
+        writer.write_eof()
 
 
 async def main():
@@ -90,7 +94,12 @@ async def main():
         parser.add_argument(flag, type=int, required=True)
     for flag in ("--ca", "--cert", "--key"):
         parser.add_argument(flag, required=True)
+    parser.add_argument("--tls", nargs=2)
     args = parser.parse_args()
+    secure = None
+    if args.tls:
+        secure = ssl.create_default_context(cafile=args.ca)
+        secure.load_cert_chain(*args.tls)
     configuration = QuicConfiguration(
         is_client=False, alpn_protocols=["mqtt"], cafile=args.ca, verify_mode=ssl.CERT_NONE
     )
@@ -100,7 +109,7 @@ async def main():
         args.listen,
         configuration=configuration,
         stream_handler=lambda reader, writer: asyncio.ensure_future(
-            join(reader, writer, args.to)
+            join(reader, writer, args.to, secure)
         ),
     )
     print("ready", flush=True)

@@ -36,7 +36,7 @@ while [[ $# -gt 0 ]]; do
 done
 
 scripts/setup.sh run
-cargo build --locked --release
+scripts/build.sh --native
 mkdir -p target/network
 lab/certs.sh target/network/certs
 broker=$(PATH=$PATH:/usr/sbin command -v mosquitto)
