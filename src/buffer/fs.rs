@@ -27,8 +27,19 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Free bytes of the file system for this process.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// The time.
+    fn moment(&self) -> Moment;
     /// Locks a file, created if need be, until the returned guard is dropped; `WouldBlock` where another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// A time since some boot of the kernel. The wall clock has no part in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Checksum of the kernel's boot id, 0 where it cannot be read.
+    pub boot: u32,
+    /// Milliseconds since that boot, time asleep included.
+    pub uptime_ms: u64,
 }
 
 /// An open file.
@@ -148,6 +159,21 @@ impl Storage for Disk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn moment(&self) -> Moment {
+        let boot = fs::read("/proc/sys/kernel/random/boot_id").map(|id| crc32c::crc32c(&id));
+        let uptime = fs::read_to_string("/proc/uptime").ok();
+        let seconds = uptime.as_deref().and_then(|text| text.split(' ').next());
+        // "12345.67": as whole hundredths, so that nothing is rounded.
+        let hundredths = seconds.and_then(|text| text.replace('.', "").parse::<u64>().ok());
+        match (boot, hundredths) {
+            (Ok(boot), Some(hundredths)) => Moment {
+                boot,
+                uptime_ms: hundredths * 10,
+            },
+            _ => Moment::default(),
+        }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
