@@ -257,6 +257,7 @@ fn steady(dir: &Path, time: Duration) {
 fn drain(dir: &Path, frames: f64) {
     let store = open(dir, 512);
     let group = batch(512);
+    let held = resident_mb();
     runtime().block_on(async {
         let start = Instant::now();
         let mut stored = 0;
@@ -278,10 +279,20 @@ fn drain(dir: &Path, frames: f64) {
         }
         let drained = next as f64 / start.elapsed().as_secs_f64();
         println!(
-            "backlog: {stored} frames taken in at {taken_in:.0}/s, drained in order at {drained:.0}/s, {:.1} times as fast",
-            drained / taken_in
+            "backlog: {stored} frames taken in at {taken_in:.0}/s, drained in order at {drained:.0}/s, {:.1} times as fast; \
+             the process holds {:.1} MB, {held:.1} MB before",
+            drained / taken_in,
+            resident_mb()
         );
     });
+}
+
+/// Memory that this process holds, in millions of bytes.
+fn resident_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("statistics");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kb = line.expect("VmRSS").trim().trim_end_matches(" kB");
+    kb.parse::<f64>().expect("a number") * 1024.0 / 1e6
 }
 
 /// Opens a log of 1280 segments of 8 MiB. Sparse files stand for all but the newest, of which a start reads the size alone.

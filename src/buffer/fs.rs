@@ -5,7 +5,7 @@ pub(crate) mod faulty;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Free bytes of the file system for this process.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Bytes written to the block device below a directory, or its parent, since the boot; `None` where no statistics are.
+    fn device_bytes_written(&self, dir: &Path) -> Option<u64>;
     /// The time.
     fn moment(&self) -> Moment;
     /// Locks a file, created if need be, until the returned guard is dropped; `WouldBlock` where another holds it.
@@ -159,6 +161,16 @@ impl Storage for Disk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn device_bytes_written(&self, dir: &Path) -> Option<u64> {
+        let at = |dir: &Path| fs::metadata(dir).ok().map(|found| found.dev());
+        let device = at(dir).or_else(|| at(dir.parent()?))?;
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+        // Sectors of 512 bytes, whatever the device has.
+        let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
+        Some(512 * sectors)
     }
 
     fn moment(&self) -> Moment {

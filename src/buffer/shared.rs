@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A segment as readers see it.
@@ -98,11 +99,27 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     degraded: Mutex<Option<Degraded>>,
     bulk_held: AtomicBool,
+    device: Mutex<Device>,
+}
+
+/// What the block device below says of itself.
+struct Device {
+    /// Bytes that it had written when the store was opened.
+    before: Option<u64>,
+    /// Bytes since.
+    written: u64,
+    asked: Instant,
 }
 
 impl Shared {
     pub(super) fn new(storage: Arc<dyn Storage>, dir: &std::path::Path) -> Shared {
+        let device = Device {
+            before: storage.device_bytes_written(dir),
+            written: 0,
+            asked: Instant::now(),
+        };
         Shared {
+            device: Mutex::new(device),
             storage,
             logs: Class::ALL.map(|class| LogShared::new(dir.join(class.name()))),
             counters: Counters::default(),
@@ -122,6 +139,19 @@ impl Shared {
     /// Notes that appends of the class bulk wait for the wear budget, or do not.
     pub(super) fn hold_bulk(&self, held: bool) {
         self.bulk_held.store(held, Ordering::Relaxed);
+    }
+
+    /// Bytes written since the store was opened to the block device below, by everyone; 0 where it keeps no statistics. The
+    /// statistics are read once a second at most.
+    pub(super) fn device_bytes_written(&self) -> u64 {
+        let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        if device.asked.elapsed() >= Duration::from_secs(1) {
+            let now = self.storage.device_bytes_written(&self.logs[0].dir);
+            let written = now.zip(device.before);
+            device.written = written.map_or(0, |(now, before)| now.saturating_sub(before));
+            device.asked = Instant::now();
+        }
+        device.written
     }
 
     pub(super) fn stats(&self) -> Stats {

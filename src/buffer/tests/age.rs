@@ -1,6 +1,9 @@
 //! Frames that are too old are dropped; no clock that anybody sets has a part in it.
 
+use super::super::age::AgeClock;
 use super::super::engine::Engine;
+use super::super::format::Stamp;
+use super::super::fs::Moment;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Options, Policy};
 use super::model::{DIR, options, read_all};
@@ -99,40 +102,34 @@ fn age_goes_on_over_restarts() {
     }
 }
 
-mod clock {
-    use super::super::super::age::AgeClock;
-    use super::super::super::format::Stamp;
-    use super::super::super::fs::Moment;
+fn moment(boot: u32, uptime_ms: u64) -> Moment {
+    Moment { boot, uptime_ms }
+}
 
-    fn moment(boot: u32, uptime_ms: u64) -> Moment {
-        Moment { boot, uptime_ms }
-    }
+const FOUND: Stamp = Stamp {
+    age_ms: 1000,
+    boot: 7,
+    uptime_ms: 50_000,
+};
 
-    const FOUND: Stamp = Stamp {
-        age_ms: 1000,
-        boot: 7,
-        uptime_ms: 50_000,
-    };
+#[test]
+fn what_passed_between_two_starts_is_what_is_known_of_it() {
+    let age = |found, now| AgeClock::resume(found, now).now_ms();
+    assert_eq!(age(FOUND, moment(7, 53_000)), 4000, "the same boot");
+    assert_eq!(age(FOUND, moment(8, 300)), 1300, "at least since the boot");
+    assert_eq!(age(FOUND, moment(0, 0)), 1000, "nothing is known");
+    let unknown = Stamp { boot: 0, ..FOUND };
+    assert_eq!(age(unknown, moment(8, 300)), 1000, "nothing is known");
+    assert_eq!(age(Stamp::default(), moment(8, 300)), 0, "of format 1");
+}
 
-    #[test]
-    fn what_passed_between_two_starts_is_what_is_known_of_it() {
-        let age = |found, now| AgeClock::resume(found, now).now_ms();
-        assert_eq!(age(FOUND, moment(7, 53_000)), 4000, "the same boot");
-        assert_eq!(age(FOUND, moment(8, 300)), 1300, "at least since the boot");
-        assert_eq!(age(FOUND, moment(0, 0)), 1000, "nothing is known");
-        let unknown = Stamp { boot: 0, ..FOUND };
-        assert_eq!(age(unknown, moment(8, 300)), 1000, "nothing is known");
-        assert_eq!(age(Stamp::default(), moment(8, 300)), 0, "of format 1");
-    }
-
-    #[test]
-    fn it_never_goes_back_and_never_jumps() {
-        let mut age = AgeClock::resume(FOUND, moment(7, 53_000));
-        assert_eq!(age.stamp(moment(7, 54_000)).age_ms, 5000);
-        // A machine restored from an older snapshot, and one that cannot say.
-        assert_eq!(age.stamp(moment(7, 100)).age_ms, 5000);
-        assert_eq!(age.stamp(moment(0, 0)).age_ms, 5000);
-        assert_eq!(age.stamp(moment(7, 54_001)).age_ms, 5001);
-        assert_eq!(AgeClock::resume(FOUND, moment(7, 10)).now_ms(), 1000);
-    }
+#[test]
+fn it_never_goes_back_and_never_jumps() {
+    let mut age = AgeClock::resume(FOUND, moment(7, 53_000));
+    assert_eq!(age.stamp(moment(7, 54_000)).age_ms, 5000);
+    // A machine restored from an older snapshot, and one that cannot say.
+    assert_eq!(age.stamp(moment(7, 100)).age_ms, 5000);
+    assert_eq!(age.stamp(moment(0, 0)).age_ms, 5000);
+    assert_eq!(age.stamp(moment(7, 54_001)).age_ms, 5001);
+    assert_eq!(AgeClock::resume(FOUND, moment(7, 10)).now_ms(), 1000);
 }

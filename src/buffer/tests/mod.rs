@@ -3,9 +3,11 @@
 mod age;
 mod crash;
 mod faults;
+mod flips;
 mod guards;
 mod kill;
 mod model;
+mod packed;
 mod recycle;
 mod second_opinion;
 mod store;

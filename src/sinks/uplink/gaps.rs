@@ -96,6 +96,9 @@ impl GapStream {
         }
         let total: u64 = missing.values().map(|missing| missing.records).sum();
         self.stats.dropped.add(total);
+        if cause == Cause::Expired {
+            self.stats.expired.add(total);
+        }
         let now = clock::monotonic_ns();
         // Gaps that were themselves still to be sent are told again, so that nothing goes unsaid.
         let mut records: Vec<Record> = Vec::new();

@@ -82,6 +82,10 @@ impl Storage for SimDisk {
         Ok(self.medium().free.unwrap_or(1 << 40))
     }
 
+    fn device_bytes_written(&self, _dir: &Path) -> Option<u64> {
+        None
+    }
+
     fn moment(&self) -> Moment {
         self.medium().moment
     }
