@@ -58,12 +58,19 @@ def give_inodes(disk):
     shutil.rmtree(disk / "many")
 
 
+def limit_quota(disk, limit):
+    """By number and from outside: the subvolume itself has no room for a change of its limit once that is reached."""
+    number = ["btrfs", "inspect-internal", "rootid", disk / "state"]
+    number = subprocess.run(number, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(["btrfs", "qgroup", "limit", limit, f"0/{number}", disk], check=True, stdout=subprocess.DEVNULL)
+
+
 def take_quota(disk):
-    subprocess.run(["btrfs", "qgroup", "limit", "1M", disk / "state"], check=True, stdout=subprocess.DEVNULL)
+    limit_quota(disk, "1M")
 
 
 def give_quota(disk):
-    subprocess.run(["btrfs", "qgroup", "limit", "none", disk / "state"], check=True, stdout=subprocess.DEVNULL)
+    limit_quota(disk, "none")
 
 
 def take_writing(disk):

@@ -152,6 +152,11 @@ impl Store {
         self.shared.stats()
     }
 
+    /// From now on nothing is held for the wear budget: what waits is stored, for drain.
+    pub fn hurry(&self) {
+        self.queue.hurry();
+    }
+
     /// Bytes written since the store was opened to the block device that it is on, by everyone; 0 where it keeps no
     /// statistics. At most a second old.
     pub fn device_bytes_written(&self) -> u64 {

@@ -44,6 +44,8 @@ struct State {
     stalled: [bool; 3],
     /// Something was released since space was last looked for.
     freed: bool,
+    /// Nothing is held for the wear budget any more.
+    hurried: bool,
     closed: bool,
 }
 
@@ -107,6 +109,11 @@ impl Queue {
         drop(state);
         self.wake.notify_one();
         true
+    }
+
+    pub(super) fn hurry(&self) {
+        self.state().hurried = true;
+        self.wake.notify_one();
     }
 
     pub(super) fn close(&self) {
@@ -255,7 +262,8 @@ impl Writer {
             }
             for class in Class::ALL.into_iter().rev() {
                 let held = class == Class::Bulk && self.pressure == Pressure::Hold;
-                if state.stalled[class as usize] || held && !state.closed {
+                let is_held = held && !state.closed && !state.hurried;
+                if state.stalled[class as usize] || is_held {
                     continue;
                 }
                 match self.due(&state, class, now) {

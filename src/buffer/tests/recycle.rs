@@ -100,9 +100,11 @@ fn a_segment_that_a_reader_holds_is_not_written_over() {
 fn a_poisoned_segment_is_not_written_over() {
     let disk = SimDisk::new();
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
-    append(&mut engine, 0..1);
+    append(&mut engine, 0..2);
     disk.fail(disk.ops().len() + 1, Fault::Once(EIO));
-    append(&mut engine, 1..2);
+    engine
+        .append(Class::Normal, &batch("x"))
+        .expect("a new segment");
     assert_eq!(engine.shared().stats().segments_poisoned, 1);
     release_all(&mut engine);
     assert_eq!(files(&disk, ".spare"), Vec::<PathBuf>::new());

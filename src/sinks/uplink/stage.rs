@@ -124,11 +124,16 @@ impl Stage {
     /// separate logs: none waits for another, and their syncs run side by side.
     pub(super) async fn run(self, inlet: Inlet) -> Result<(), buffer::Error> {
         let [bulk, normal, critical] = inlet.by_class();
-        tokio::try_join!(
-            self.keep(Class::Bulk, bulk),
-            self.keep(Class::Normal, normal),
-            self.keep(Class::Critical, critical),
-        )?;
+        let others = async {
+            tokio::try_join!(
+                self.keep(Class::Normal, normal),
+                self.keep(Class::Critical, critical),
+            )?;
+            // The inlets of all classes close together: this is a drain, and what is held is stored.
+            self.store.hurry();
+            Ok(())
+        };
+        tokio::try_join!(self.keep(Class::Bulk, bulk), others)?;
         Ok(())
     }
 
