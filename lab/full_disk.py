@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Takes the space, or the inodes, of the agent's disk away and gives it back, again and again, under load.
+"""Takes the agent's disk away and gives it back, again and again, under load: its blocks, its inodes, its quota, or the
+permission to write.
 
     lab/full_disk.py --binary target/release/dunlin --drivers target/release/drivers --cycles 100
 
-The disk is an ext4 image, loop-mounted: that takes root. In each cycle the disk is filled to the last block, or the
-last inode; the sink must say `degraded` in the status file, and acknowledge nothing while that lasts; when the space is
+The disk is an image, loop-mounted: that takes root. Blocks and inodes are those of an ext4, filled to the last; the quota is
+that of a btrfs subvolume, set below what it holds; to forbid writing, a read-only bind mount is laid over the store, since
+no kernel makes a file system read-only in which files are open for writing. In each cycle the sink must say `degraded` in the status file, and acknowledge nothing while that lasts; when the space is
 given back it must go on by itself. At the end the agent is killed, and read_log.py must find every record that it
 acknowledged. Ends with a line `full disks N, acked A, lost L`.
 """
@@ -56,7 +58,51 @@ def give_inodes(disk):
     shutil.rmtree(disk / "many")
 
 
-WAYS = {"blocks": (take_blocks, give_blocks), "inodes": (take_inodes, give_inodes)}
+def limit_quota(disk, limit):
+    """By number and from outside: the subvolume itself has no room for a change of its limit once that is reached."""
+    number = ["btrfs", "inspect-internal", "rootid", disk / "state"]
+    number = subprocess.run(number, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(["btrfs", "qgroup", "limit", limit, f"0/{number}", disk], check=True, stdout=subprocess.DEVNULL)
+
+
+def take_quota(disk):
+    limit_quota(disk, "1M")
+
+
+def give_quota(disk):
+    limit_quota(disk, "none")
+
+
+def take_writing(disk):
+    store = disk / "state/sinks/cloud/buffer"
+    subprocess.run(["mount", "--bind", store, store], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", store], check=True)
+
+
+def give_writing(disk):
+    subprocess.run(["umount", disk / "state/sinks/cloud/buffer"], check=True)
+
+
+# How it is taken and given, and what the sink's fault must say meanwhile.
+WAYS = {
+    "blocks": (take_blocks, give_blocks, "No space left"),
+    "inodes": (take_inodes, give_inodes, "No space left"),
+    "quota": (take_quota, give_quota, "quota exceeded"),
+    "writing": (take_writing, give_writing, "Read-only file system"),
+}
+
+
+def make(way, image, disk):
+    """A file system of which what `way` names can be taken."""
+    if way == "quota":
+        subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+        subprocess.run(["btrfs", "subvolume", "create", disk / "state"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["btrfs", "quota", "enable", disk], check=True)
+        return
+    inodes = ["-N", "1200"] if way == "inodes" else []
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", *inodes, image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
 
 
 def status(ledger):
@@ -78,14 +124,12 @@ def wait_for(what, agent, condition):
 
 
 def campaign(way, options, root):
-    take, give = WAYS[way]
+    take, give, says = WAYS[way]
     disk, image = root / "disk", root / "image"
     disk.mkdir(parents=True)
     with open(image, "wb") as file:
         file.truncate(IMAGE_MB << 20)
-    inodes = ["-N", "1200"] if way == "inodes" else []
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", *inodes, image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    make(way, image, disk)
     agent = None
     try:
         ledger = Ledger(root / "agent", options.drivers, disk / "state", rate_hz=10000, size_mb=600)
@@ -97,7 +141,7 @@ def campaign(way, options, root):
             take(disk)
             wait_for("the sink is degraded", agent, lambda: status(ledger)["degraded"])
             before = status(ledger)
-            if "No space left" not in before["fault"]:
+            if says not in before["fault"]:
                 sys.exit(f"the fault does not say why: {before['fault']!r}")
             # Two more turns of the status file, which is written once a second.
             time.sleep(1.2)
@@ -117,7 +161,7 @@ def campaign(way, options, root):
         if agent and agent.poll() is None:
             agent.kill()
             agent.wait()
-        subprocess.run(["umount", "-l", disk], check=False)
+        subprocess.run(["umount", "--recursive", "-l", disk], check=False)
 
 
 def main():
@@ -125,6 +169,7 @@ def main():
     parser.add_argument("--binary", required=True, type=os.path.abspath)
     parser.add_argument("--drivers", required=True, type=os.path.abspath)
     parser.add_argument("--cycles", type=int, default=100, help="of each kind")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--dir", default="target/tmp")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -133,14 +178,14 @@ def main():
     root = pathlib.Path(tempfile.mkdtemp(prefix="full-", dir=os.path.abspath(options.dir)))
     acked = lost = 0
     complaints = []
-    for way in WAYS:
+    for way in options.ways:
         records, missing, found = campaign(way, options, root / way)
         acked, lost, complaints = acked + records, lost + missing, complaints + [f"{way}: {c}" for c in found]
     if not complaints:
         shutil.rmtree(root)
     for complaint in complaints[:20]:
         print(complaint)
-    print(f"full disks {options.cycles * len(WAYS)}, acked {acked}, lost {lost}")
+    print(f"full disks {options.cycles * len(options.ways)}, acked {acked}, lost {lost}")
     sys.exit(1 if lost or complaints else 0)
 
 

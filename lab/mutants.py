@@ -42,6 +42,7 @@ MUTANTS = [
     (DIRECTORY, "of a new cursor", "cursor.rs", 'storage.sync_dir(self.path.parent().expect("a file in a directory"))?;', ""),
     (DIRECTORY, "of a new store", "engine.rs", "[Some(dir), dir.parent()]", "[None, dir.parent()]"),
     (DIRECTORY, "of a new store's parent", "engine.rs", "[Some(dir), dir.parent()]", "[Some(dir), None]"),
+    (DIRECTORY, "of a spare's new name", "spares.rs", "renamed.and_then(|()| storage.sync_dir(dir)).is_ok()", "renamed.is_ok()"),
     (CHECKSUM, "of a record", "format.rs", "u32_at(record, 4)? != checksum(segment_id, offset, record)", "u32_at(record, 4)? == 1"),
     (CHECKSUM, "of a segment header", "format.rs", "&bytes[..8] != SEGMENT_MAGIC || u32_at(bytes, 60)? != crc32c::crc32c(&bytes[..60])", "&bytes[..8] != SEGMENT_MAGIC"),
     (CHECKSUM, "of a cursor", "format.rs", "&bytes[..8] != CURSOR_MAGIC || u32_at(bytes, 60)? != crc32c::crc32c(&bytes[..60])", "&bytes[..8] != CURSOR_MAGIC"),
@@ -61,18 +62,27 @@ MUTANTS = [
     (ORDER, "a poisoned tail is void", "reader.rs", "(next..segment.end).contains(&record.position)", "(next..u64::MAX).contains(&record.position)"),
     (ORDER, "other cursors hold space back", "log.rs", "released.min(self.others)", "released"),
     (ORDER, "a start continues in a new segment", "recovery.rs", "segments.last().map_or(0, |s| s.id + 1)", "segments.last().map_or(0, |s| s.id)"),
+    (ORDER, "a segment ends before the next one has a name", "log.rs", "        self.seal();\n        let id = self.next_id;", "        let id = self.next_id;"),
+    (ORDER, "what a reader holds is not written over", "spares.rs", "Arc::strong_count(&segment.hold) == 1 && ", ""),
+    (ORDER, "what is poisoned is not written over", "spares.rs", " && !segment.poisoned", ""),
+    (ORDER, "age over a reboot is the uptime", "age.rs", "_ => now.uptime_ms,", "_ => now.uptime_ms + 1,"),
+    (ORDER, "age never goes back", "age.rs", "self.latest_ms.max(self.base_ms.saturating_add(passed_ms))", "self.base_ms.saturating_add(passed_ms)"),
+    (BOUND, "spare files", "spares.rs", " || self.0.len() == SPARES_MAX", ""),
+    (BOUND, "spare files are part of the size", "shared.rs", "segments.sum::<u64>() + self.spare_bytes", "segments.sum::<u64>()"),
+    (BOUND, "ttl_ms", "log.rs", "now_ms.saturating_sub(ms) > ttl_ms", "now_ms.saturating_sub(ms) > ttl_ms * 2"),
+    (BOUND, "ttl_ms, not before", "log.rs", "now_ms.saturating_sub(ms) > ttl_ms", "now_ms.saturating_sub(ms) > ttl_ms / 2"),
     (BOUND, "payload_bytes_max", "options.rs", "longest > PAYLOAD_BYTES_MAX", "false && longest > PAYLOAD_BYTES_MAX"),
     (BOUND, "append_bytes_max", "options.rs", "bytes > append_bytes_max", "false && bytes > append_bytes_max"),
     (BOUND, "size_max_bytes, drop_oldest", "engine.rs", "if !self.drop_oldest(class)? {", "if true {"),
-    (BOUND, "size_max_bytes, block", "engine.rs", "if self.disk_bytes() + segment > size_max {", "if false {"),
+    (BOUND, "size_max_bytes, block", "engine.rs", "if !self.fits(class, size_max)? {", "if false {"),
     (BOUND, "reserve for higher classes", "engine.rs", "const RESERVE_SEGMENTS: u64 = 3;", "const RESERVE_SEGMENTS: u64 = 0;"),
     (BOUND, "bulk never drops a higher class", "engine.rs", "filter(|v| *v <= class)", "filter(|_| true)"),
-    (BOUND, "free_bytes_min", "engine.rs", "if free < min + self.options.segment_bytes {", "if false {"),
+    (BOUND, "free_bytes_min", "engine.rs", "if growth > 0 && free < min + growth {", "if false {"),
     (BOUND, "queue_bytes_max", "writer.rs", "room.acquire_many_owned(bytes).await.ok()", "room.acquire_many_owned(bytes.min(0)).await.ok()"),
     (BOUND, "commit.records_max", "writer.rs", "let over = records > self.commit.records_max\n                || ", "let over = "),
     (BOUND, "commit.bytes_max", "writer.rs", "                || bytes > self.commit.bytes_max\n", ""),
     (BOUND, "interrupted calls", "fs.rs", "const INTERRUPTED_MAX: u32 = 1000;", "const INTERRUPTED_MAX: u32 = 10_000;"),
-    (BOUND, "newest format known", "engine.rs", "(1..=FORMAT_VERSION).contains(&v)", "(1..=u16::MAX).contains(&v)"),
+    (BOUND, "newest format known", "engine.rs", "(1..=FORMAT_VERSION).contains(&version)", "(1..=u16::MAX).contains(&version)"),
     (BOUND, "one agent a directory", "fs.rs", "match file.try_lock() {", "match Ok::<(), TryLockError>(()) {"),
 ]
 
@@ -81,7 +91,7 @@ def build_crate():
     """A crate of the module and what it names, with the versions and the lock file of the whole."""
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
     wanted = {}
-    for name in ["bytes", "crc32c", "nix", "thiserror", "tokio", "tracing", "tempfile"]:
+    for name in ["bytes", "crc32c", "lz4_flex", "nix", "thiserror", "tokio", "tracing", "tempfile"]:
         here = manifest["dependencies"].get(name) or manifest["dev-dependencies"][name]
         if isinstance(here, dict) and here.pop("workspace", False):
             base = manifest["workspace"]["dependencies"][name]

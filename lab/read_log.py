@@ -16,9 +16,9 @@ import pathlib
 import struct
 import sys
 
-FORMAT = 1
+FORMATS = (1, 2)
 CLASSES = ["bulk", "normal", "critical"]
-DATA, GAP, COMMIT = 0xD1, 0xD2, 0xD3
+DATA, GAP, COMMIT, PACKED = 0xD1, 0xD2, 0xD3, 0xD4
 HEADER_BYTES, RECORD_HEADER_BYTES, ALIGN = 64, 16, 8
 SLOT_OFFSETS = (0, 4096)
 
@@ -49,7 +49,7 @@ def record_at(data, offset, segment):
         return None
     word, stored, position = struct.unpack_from("<IIQ", data, offset)
     kind, length = word >> 24, word & 0xFFFFFF
-    if kind not in (DATA, GAP, COMMIT) or kind == COMMIT and length != 8:
+    if kind not in (DATA, GAP, COMMIT, PACKED) or kind == COMMIT and length != 8:
         return None
     total = -(-(RECORD_HEADER_BYTES + length) // ALIGN) * ALIGN
     record = data[offset : offset + total]
@@ -57,7 +57,49 @@ def record_at(data, offset, segment):
         return None
     if stored != crc32c(struct.pack("<QQ", segment, offset) + record[:4] + record[8:]):
         return None
-    return kind, position, record[RECORD_HEADER_BYTES : RECORD_HEADER_BYTES + length], total
+    payload = record[RECORD_HEADER_BYTES : RECORD_HEADER_BYTES + length]
+    if kind == PACKED:
+        payload = unpack(payload)
+        if payload is None:
+            return None
+    return kind, position, payload, total
+
+
+def unpack(packed):
+    """The payload of a packed record: its length (4 bytes), then an LZ4 block. None where that is not what it is."""
+    if len(packed) < 4:
+        return None
+    size, at, out = struct.unpack_from("<I", packed)[0], 4, bytearray()
+
+    def length(nibble):
+        nonlocal at
+        total = nibble
+        while nibble == 15:
+            total += packed[at]
+            at += 1
+            if packed[at - 1] != 255:
+                break
+        return total
+
+    try:
+        while at < len(packed):
+            token = packed[at]
+            at += 1
+            literals = length(token >> 4)
+            out += packed[at : at + literals]
+            at += literals
+            if at >= len(packed):
+                break
+            back = packed[at] | packed[at + 1] << 8
+            at += 2
+            start = len(out) - back
+            if back == 0 or start < 0:
+                return None
+            for more in range(length(token & 15) + 4):
+                out.append(out[start + more])
+    except IndexError:
+        return None
+    return bytes(out) if len(out) == size else None
 
 
 def scan(data, segment):
@@ -73,12 +115,14 @@ def scan(data, segment):
     return records
 
 
-def header_floor(data):
-    """The floor in a segment's header, or None where the header does not check."""
+def header_floor(data, segment):
+    """The floor in a segment's header, or None where the header does not check, or is of the file's older life."""
     head = data[:HEADER_BYTES]
     if len(head) < HEADER_BYTES or head[:8] != b"DUNLINSG" or head[12] >= len(CLASSES):
         return None
     if struct.unpack_from("<I", head, 60)[0] != crc32c(head[:60]):
+        return None
+    if struct.unpack_from("<Q", head, 16)[0] != segment:
         return None
     return struct.unpack_from("<Q", head, 32)[0]
 
@@ -126,12 +170,12 @@ def read_class(folder, cursor):
             records = kept_tail(records)
             until = max([base] + [r[2] + (r[1] != COMMIT) for r in records])
             end = max(released, until)
-        contents.append((base, until, records, data))
+        contents.append((base, until, records, (data, number)))
 
     floor = 0
-    for base, until, records, data in reversed(contents):
+    for base, until, records, head in reversed(contents):
         commits = [r for r in records if r[1] == COMMIT and r[2] <= until]
-        found = struct.unpack("<Q", commits[-1][3])[0] if commits else header_floor(data)
+        found = struct.unpack("<Q", commits[-1][3])[0] if commits else header_floor(*head)
         if found is not None:
             floor = found
             break
@@ -168,8 +212,8 @@ def read(directory, cursor="uplink"):
     """What a buffer directory holds, by class. ValueError where `format` does not say what this reader knows."""
     directory = pathlib.Path(directory)
     text = (directory / "format").read_text().strip()
-    if text != f"dunlin-buffer {FORMAT}":
-        raise ValueError(f"{directory}/format says {text!r}: this reader knows dunlin-buffer {FORMAT}")
+    if text not in [f"dunlin-buffer {known}" for known in FORMATS]:
+        raise ValueError(f"{directory}/format says {text!r}: this reader knows dunlin-buffer {FORMATS[-1]} and before")
     return {name: read_class(directory / name, cursor) for name in CLASSES if (directory / name).is_dir()}
 
 

@@ -5,7 +5,9 @@
 #   scripts/durability.sh --states         power cuts of a simulated disk at every operation, recoveries to depth three
 #   scripts/durability.sh --kills [N]      SIGKILL at N stops at system calls of the agent under load (5,000)
 #   scripts/durability.sh --injections     system calls that fail, one number at a time
-#   scripts/durability.sh --full [N]       an ext4 disk without blocks, or inodes, and with again, N times each (5); root
+#   scripts/durability.sh --full [N]       a disk without blocks, inodes, quota, or writing, and with again, N times each (3);
+#                                          root
+#   scripts/durability.sh --flips [MB]     random bits of a log of that size flipped (64)
 #   scripts/durability.sh --cuts [N]       N power cuts of ext4 on a drive with a volatile cache (100); goes on where an
 #                                          earlier run was ended; root
 #   scripts/durability.sh --board-cuts [N] N power cuts of an emulated board, ext4 and f2fs (10); goes on likewise
@@ -48,7 +50,11 @@ rig_states() {
 }
 rig_kills() { build && keep kills python3 lab/kill_syscalls.py "${agent[@]}" --kills "${1:-5000}"; }
 rig_injections() { build && keep injections python3 lab/inject_syscalls.py "${agent[@]}"; }
-rig_full() { build && keep "full disks" python3 lab/full_disk.py "${agent[@]}" --cycles "${1:-5}"; }
+rig_full() { build && keep "full disks" python3 lab/full_disk.py "${agent[@]}" --cycles "${1:-3}"; }
+rig_flips() {
+    DUNLIN_TEST_FLIPS_MB=${1:-64} keep flips cargo nextest run --locked --cargo-profile campaign --profile campaign \
+        --package dunlin --lib --no-capture --no-tests fail campaign_flips
+}
 rig_cuts() {
     build
     heading "control: power cuts where syncs do nothing"
@@ -95,6 +101,7 @@ report() {
     [[ -s $results/kills ]] || rig_kills
     [[ -s $results/injections ]] || rig_injections
     [[ -s "$results/full disks" ]] || rig_full
+    [[ -s $results/flips ]] || rig_flips
     [[ -s $results/cuts ]] || rig_cuts
     [[ -s "$results/board cuts" ]] || rig_board_cuts
     [[ -s "$results/block log ext4" && -s "$results/block log f2fs" ]] || rig_block_log
@@ -102,8 +109,8 @@ report() {
     [[ -s $results/mutants ]] || rig_mutants
     heading "report"
     cd "$results"
-    local states=("crash states" "block log ext4" "block log f2fs") cuts=(cuts "board cuts") rest=(kills injections "full disks" "disk errors")
-    local counted=("${cuts[@]}" "${rest[@]}" "block log ext4" "block log f2fs")
+    local states=("crash states" "block log ext4" "block log f2fs") cuts=(cuts "board cuts") rest=(kills injections "full disks" flips "disk errors")
+    local counted=("${cuts[@]}" kills injections "full disks" "disk errors" "block log ext4" "block log f2fs")
     cat "${states[@]}" "${rest[@]}" "${cuts[@]}" mutants
     echo "crash states $(number "states|ext4|f2fs" "${states[@]}"), kills $(number "kills" kills), cuts $(number cuts "${cuts[@]}")," \
         "acked $(number acked "${counted[@]}"), lost $(number lost "${counted[@]}")"
@@ -114,13 +121,14 @@ case ${1:-all} in
     --states | --injections | --mutants) "rig_${1#--}" ;;
     --kills) rig_kills "${2:-}" ;;
     --full) rig_full "${2:-}" ;;
+    --flips) rig_flips "${2:-}" ;;
     --cuts) rig_cuts "${2:-}" ;;
     --board-cuts) rig_board_cuts "${2:-}" ;;
     --block-log) rig_block_log "${2:-}" ;;
     --disk-errors) rig_disk_errors "${2:-}" ;;
     --report) report ;;
     all)
-        for name in states kills injections full cuts board_cuts block_log disk_errors mutants; do "rig_$name"; done
+        for name in states kills injections full flips cuts board_cuts block_log disk_errors mutants; do "rig_$name"; done
         report
         ;;
     *) die "does not know ${1@Q}" "scripts/durability.sh --help" ;;

@@ -33,7 +33,7 @@ packages_run=(
 )
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-    valgrind strace socat jq shellcheck procps e2fsprogs python3-fusepy flex bison bc xz-utils
+    valgrind strace socat jq shellcheck procps e2fsprogs btrfs-progs python3-fusepy flex bison bc xz-utils
 )
 
 packages_flash=(

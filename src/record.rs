@@ -106,6 +106,8 @@ pub enum Cause {
     Overrun,
     /// The buffer was full and its policy dropped records.
     BufferFull,
+    /// They were older than the time to live of their class.
+    Expired,
     /// Stored records were found damaged.
     Corruption,
     /// The broker refuses the records for ever, and the quarantine is full.
@@ -124,6 +126,7 @@ impl Cause {
             Cause::Start => "start",
             Cause::Overrun => "overrun",
             Cause::BufferFull => "buffer-full",
+            Cause::Expired => "expired",
             Cause::Corruption => "corruption",
             Cause::Refused => "refused",
         }

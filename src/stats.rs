@@ -88,8 +88,10 @@ pub struct SinkStats {
     pub durable: Count,
     /// Confirmed by the broker's PUBACK.
     pub uplinked: Count,
-    /// Dropped by the buffer's policy, each reported in a gap record.
+    /// Dropped by the buffer's policy or because of their age, each reported in a gap record.
     pub dropped: Count,
+    /// Those among them that were dropped because of their age.
+    pub expired: Count,
     /// Refused by the broker for ever, and set aside in the quarantine.
     pub rejected: Count,
     /// Messages confirmed.
@@ -98,6 +100,10 @@ pub struct SinkStats {
     pub connects: Count,
     /// Bytes that the sink wrote to storage in this start: messages, headers, cursors.
     pub stored_bytes: Count,
+    /// The same in whole pages: over `payload_bytes`, the wear of the flash, without what the file system writes for itself.
+    pub page_bytes: Count,
+    /// Bytes written meanwhile to the block device below, by everyone; 0 where it keeps no statistics.
+    pub device_bytes: Count,
     /// Bytes of the messages among them.
     pub payload_bytes: Count,
 }

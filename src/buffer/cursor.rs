@@ -92,7 +92,7 @@ fn overwrite(
     counters: &Counters,
 ) -> io::Result<Arc<dyn StorageFile>> {
     let offset = CURSOR_SLOTS[usize::from(slot.sequence % 2 == 1)];
-    counters.bytes_written.add(CURSOR_SLOT_BYTES as u64);
+    counters.wrote(offset, CURSOR_SLOT_BYTES as u64);
     counters.syncs.add(1);
     write_all(file.as_ref(), &slot.encode(), offset)?;
     file.sync()?;

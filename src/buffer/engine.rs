@@ -3,7 +3,7 @@
 use super::format::{FORMAT_VERSION, PAYLOAD_BYTES_MAX, record_bytes};
 use super::fs::{Storage, write_all};
 use super::log::{self, Log};
-use super::options::{Dropped, Options, Policy};
+use super::options::{Dropped, Options, Policy, Why};
 use super::recovery::{Recovery, recover};
 use super::shared::{Degraded, Shared};
 use super::{Batch, Class, Error};
@@ -48,7 +48,7 @@ impl Engine {
         for log in &shared.logs {
             make(&log.dir)?;
         }
-        if !known {
+        if known != Some(FORMAT_VERSION) {
             write_format(storage, dir)?;
         }
         for synced in [Some(dir), dir.parent()].into_iter().flatten() {
@@ -75,6 +75,7 @@ impl Engine {
             logs,
             _lock: lock,
         };
+        engine.pack(engine.options.compress);
         engine.reclaim()?;
         Ok((engine, recovery))
     }
@@ -85,6 +86,13 @@ impl Engine {
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
+    }
+
+    /// Compresses from now on, or not.
+    pub(super) fn pack(&mut self, pack: bool) {
+        for log in &mut self.logs {
+            log.pack = pack;
+        }
     }
 
     /// Appends batches as one group and returns the first position once they are durable. `Error::Full` where the
@@ -129,55 +137,105 @@ impl Engine {
     /// Starts a segment for a class, with space made for it as the policy says.
     fn rotate(&mut self, class: Class) -> Result<(), Error> {
         let (size_max, segment) = (self.options.size_max_bytes, self.options.segment_bytes);
-        if self.disk_bytes() + segment > size_max - RESERVE_SEGMENTS * segment {
+        if !self.fits(class, size_max - RESERVE_SEGMENTS * segment)? {
             self.reclaim()?;
         }
         match self.options.policy {
             Policy::Block => {
-                if self.disk_bytes() + segment > size_max {
+                if !self.fits(class, size_max)? {
                     return Err(Error::Full);
                 }
             }
             Policy::DropOldest => {
-                while self.disk_bytes() + segment > size_max - RESERVE_SEGMENTS * segment {
+                while !self.fits(class, size_max - RESERVE_SEGMENTS * segment)? {
                     if !self.drop_oldest(class)? {
                         break;
                     }
                 }
                 // Nothing left to drop but higher classes: into the reserve, save the part that gap frames need.
-                if self.disk_bytes() + segment > size_max - segment {
+                if !self.fits(class, size_max - segment)? {
                     return Err(Error::Full);
                 }
             }
         }
-        self.check_free()?;
+        self.check_free(self.logs[class as usize].growth())?;
         self.logs[class as usize].rotate()
+    }
+
+    /// Whether another segment of a class fits below a limit. Spare files give way, save the one that it will be.
+    fn fits(&mut self, class: Class, limit: u64) -> Result<bool, Error> {
+        loop {
+            let growth = self.logs[class as usize].growth();
+            if self.disk_bytes() + growth <= limit {
+                return Ok(true);
+            }
+            let keeps = |at: usize| usize::from(at == class as usize);
+            let mut logs = self.logs.iter_mut().enumerate();
+            let Some((_, log)) = logs.find(|(at, log)| log.spares() > keeps(*at)) else {
+                return Ok(false);
+            };
+            log.discard_spare()?;
+        }
     }
 
     /// Drops the oldest segment of the lowest class up to `class` that has one to spare.
     fn drop_oldest(&mut self, class: Class) -> Result<bool, Error> {
         for victim in Class::ALL.into_iter().filter(|v| *v <= class) {
-            let Some((segment, positions)) = self.logs[victim as usize].oldest() else {
-                continue;
-            };
-            if !positions.is_empty() {
-                let bytes = log::load(&self.shared, &segment.path)?;
-                let payload = self.gap(victim, &positions, &bytes, segment.id);
-                self.report_drop(victim, payload.as_deref(), positions.end)?;
-                let frames = positions.end - positions.start;
-                self.shared.counters.frames_dropped.add(frames);
+            if self.drop_oldest_of(victim, Why::Space)? {
+                return Ok(true);
             }
-            self.logs[victim as usize].unlink_oldest()?;
-            return Ok(true);
         }
         Ok(false)
     }
 
+    /// Drops the oldest segment of a class, if it has another one.
+    fn drop_oldest_of(&mut self, victim: Class, why: Why) -> Result<bool, Error> {
+        let Some((id, path, positions)) = self.logs[victim as usize].oldest() else {
+            return Ok(false);
+        };
+        if !positions.is_empty() {
+            let bytes = log::load(&self.shared, &path)?;
+            let payload = self.gap(victim, why, &positions, &bytes, id);
+            self.report_drop(victim, payload.as_deref(), positions.end)?;
+            let frames = positions.end - positions.start;
+            self.shared.counters.frames_dropped.add(frames);
+            if why == Why::Age {
+                self.shared.counters.frames_expired.add(frames);
+            }
+        }
+        self.logs[victim as usize].retire_oldest()?;
+        Ok(true)
+    }
+
+    /// Drops what is too old.
+    pub(super) fn expire(&mut self) -> Result<(), Error> {
+        for class in Class::ALL {
+            let ttl_ms = self.options.ttl_ms[class as usize];
+            while ttl_ms > 0 && self.logs[class as usize].is_expired(ttl_ms)? {
+                // The newest segment is dropped too, once there is another for the gap frame.
+                let log = &mut self.logs[class as usize];
+                if log.oldest().is_none() {
+                    log.rotate()?;
+                }
+                self.drop_oldest_of(class, Why::Age)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the owner for a gap frame.
-    fn gap(&self, class: Class, range: &Range<u64>, bytes: &[u8], id: u64) -> Option<Vec<u8>> {
+    fn gap(
+        &self,
+        class: Class,
+        why: Why,
+        range: &Range<u64>,
+        bytes: &[u8],
+        id: u64,
+    ) -> Option<Vec<u8>> {
         let on_drop = self.options.on_drop.as_ref()?;
         let frames = Box::new(log::frames_of(bytes, id, range.clone()));
         let payload = on_drop(Dropped {
+            why,
             class,
             positions: range.clone(),
             frames,
@@ -232,18 +290,12 @@ impl Engine {
     }
 
     fn disk_bytes(&self) -> u64 {
-        let of = |log: &super::shared::LogShared| {
-            log.view()
-                .segments
-                .iter()
-                .map(|s| s.disk_bytes)
-                .sum::<u64>()
-        };
+        let of = |log: &super::shared::LogShared| log.view().disk_bytes();
         self.shared.logs.iter().map(of).sum()
     }
 
     /// Keeps the stated free space of the file system.
-    fn check_free(&self) -> Result<(), Error> {
+    fn check_free(&self, growth: u64) -> Result<(), Error> {
         let min = self.options.free_bytes_min;
         if min == 0 {
             return Ok(());
@@ -251,7 +303,7 @@ impl Engine {
         let dir = &self.shared.logs[0].dir;
         let free = self.shared.storage.free_bytes(dir);
         let free = free.map_err(|e| Error::io("measure the free space of", dir, e))?;
-        if free < min + self.options.segment_bytes {
+        if growth > 0 && free < min + growth {
             let source = io::Error::new(
                 io::ErrorKind::StorageFull,
                 format!("{free} bytes free, free_bytes_min is {min}"),
@@ -262,11 +314,11 @@ impl Engine {
     }
 }
 
-/// Whether the directory states a format; an error where it is a newer one, with nothing touched.
-pub(super) fn check_format(storage: &dyn Storage, dir: &Path) -> Result<bool, Error> {
+/// The format that the directory states; an error where it is a newer one, with nothing touched.
+pub(super) fn check_format(storage: &dyn Storage, dir: &Path) -> Result<Option<u16>, Error> {
     let path = dir.join("format");
     let file = match storage.open(&path, false) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|e| Error::io("open", &path, e))?,
     };
     let bytes = log::read_file(file.as_ref()).map_err(|e| Error::io("read", &path, e))?;
@@ -275,17 +327,14 @@ pub(super) fn check_format(storage: &dyn Storage, dir: &Path) -> Result<bool, Er
         .trim()
         .strip_prefix("dunlin-buffer ")
         .unwrap_or(text.trim());
-    if found
-        .parse::<u16>()
-        .is_ok_and(|v| (1..=FORMAT_VERSION).contains(&v))
-    {
-        return Ok(true);
+    match found.parse::<u16>() {
+        Ok(version) if (1..=FORMAT_VERSION).contains(&version) => Ok(Some(version)),
+        _ => Err(Error::Version {
+            dir: dir.to_owned(),
+            found: found.chars().take(40).collect(),
+            known: FORMAT_VERSION,
+        }),
     }
-    Err(Error::Version {
-        dir: dir.to_owned(),
-        found: found.chars().take(40).collect(),
-        known: FORMAT_VERSION,
-    })
 }
 
 fn write_format(storage: &dyn Storage, dir: &Path) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use crate::record::Class;
 
 /// Version of the files that this agent writes, and the newest that it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Bytes that one payload may have.
 pub const PAYLOAD_BYTES_MAX: usize = (1 << 24) - 1;
 
@@ -17,8 +17,12 @@ pub(super) const COMMIT_BYTES: u64 = 24;
 pub(super) const CURSOR_SLOTS: [u64; 2] = [0, 4096];
 pub(super) const CURSOR_SLOT_BYTES: usize = 64;
 
+/// Payloads below this are stored as they are.
+const PACK_BYTES_MIN: usize = 64;
 const SEGMENT_MAGIC: &[u8; 8] = b"DUNLINSG";
 const CURSOR_MAGIC: &[u8; 8] = b"DUNLINCR";
+/// Ends the name of a file that is kept to become a segment again.
+pub(super) const SPARE: &str = ".spare";
 const LENGTH_MASK: u32 = 0x00ff_ffff;
 
 /// What a record is.
@@ -30,6 +34,8 @@ pub(super) enum RecordKind {
     Gap,
     /// The end of a group.
     Commit,
+    /// An appended payload, compressed.
+    Packed,
 }
 
 impl RecordKind {
@@ -38,11 +44,17 @@ impl RecordKind {
             RecordKind::Data => 0xd1,
             RecordKind::Gap => 0xd2,
             RecordKind::Commit => 0xd3,
+            RecordKind::Packed => 0xd4,
         }
     }
 
     fn from_byte(byte: u8) -> Option<RecordKind> {
-        let all = [RecordKind::Data, RecordKind::Gap, RecordKind::Commit];
+        let all = [
+            RecordKind::Data,
+            RecordKind::Gap,
+            RecordKind::Commit,
+            RecordKind::Packed,
+        ];
         all.into_iter().find(|kind| kind.byte() == byte)
     }
 }
@@ -108,6 +120,26 @@ pub(super) fn encode(
     out[at + 4..at + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
+/// The payload of a packed record: the length of what is packed (4 bytes), then an LZ4 block. `None` where that saves
+/// less than an eighth.
+pub(super) fn pack(payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.len() < PACK_BYTES_MIN {
+        return None;
+    }
+    let packed = lz4_flex::block::compress_prepend_size(payload);
+    (packed.len() <= payload.len() - payload.len() / 8).then_some(packed)
+}
+
+/// What was packed.
+pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let (bytes, block) = lz4_flex::block::uncompressed_size(packed).ok()?;
+    if bytes > PAYLOAD_BYTES_MAX {
+        return None;
+    }
+    let payload = lz4_flex::block::decompress(block, bytes).ok()?;
+    (payload.len() == bytes).then_some(payload)
+}
+
 /// Bytes that the record starting here claims to have, if it can be one at all.
 pub(super) fn peek(bytes: &[u8]) -> Option<usize> {
     let word = u32_at(bytes, 0)?;
@@ -138,13 +170,27 @@ pub(super) fn commit_floor(bytes: &[u8]) -> Option<u64> {
     u64_at(bytes, RECORD_HEADER_BYTES)
 }
 
+/// When a segment was begun, by clocks that nobody sets. All zero in a segment of format 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Age of the log, in milliseconds.
+    pub(super) age_ms: u64,
+    /// Checksum of the kernel's boot id, 0 where it is not known.
+    pub(super) boot: u32,
+    /// Time since that boot, in milliseconds.
+    pub(super) uptime_ms: u64,
+}
+
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) class: Class,
+    /// Whether the file was an older segment, whose bytes may follow the last record.
+    pub(super) recycled: bool,
     pub(super) id: u64,
     pub(super) base: u64,
     pub(super) floor: u64,
+    pub(super) begun: Stamp,
 }
 
 impl SegmentHeader {
@@ -154,9 +200,13 @@ impl SegmentHeader {
         out[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         out[10..12].copy_from_slice(&64u16.to_le_bytes());
         out[12] = self.class as u8;
+        out[13] = u8::from(self.recycled);
         out[16..24].copy_from_slice(&self.id.to_le_bytes());
         out[24..32].copy_from_slice(&self.base.to_le_bytes());
         out[32..40].copy_from_slice(&self.floor.to_le_bytes());
+        out[40..48].copy_from_slice(&self.begun.age_ms.to_le_bytes());
+        out[48..56].copy_from_slice(&self.begun.uptime_ms.to_le_bytes());
+        out[56..60].copy_from_slice(&self.begun.boot.to_le_bytes());
         let sum = crc32c::crc32c(&out[..60]);
         out[60..].copy_from_slice(&sum.to_le_bytes());
         out
@@ -169,16 +219,32 @@ impl SegmentHeader {
         }
         Some(SegmentHeader {
             class: *Class::ALL.get(usize::from(bytes[12]))?,
+            recycled: bytes[13] & 1 == 1,
             id: u64_at(bytes, 16)?,
             base: u64_at(bytes, 24)?,
             floor: u64_at(bytes, 32)?,
+            begun: Stamp {
+                age_ms: u64_at(bytes, 40)?,
+                uptime_ms: u64_at(bytes, 48)?,
+                boot: u32_at(bytes, 56)?,
+            },
         })
+    }
+
+    /// The header of the segment of that id: a recycled file may still have that of its older life.
+    pub(super) fn of(bytes: &[u8], segment_id: u64) -> Option<SegmentHeader> {
+        SegmentHeader::parse(bytes).filter(|header| header.id == segment_id)
     }
 }
 
 /// Name of a segment's file.
 pub(super) fn segment_name(id: u64, base: u64) -> String {
     format!("{id:016x}-{base:016x}.seg")
+}
+
+/// Name of a file that is kept to become a segment again.
+pub(super) fn spare_name(id: u64) -> String {
+    format!("{id:016x}{SPARE}")
 }
 
 /// Id and base of the segment of that name, if it is one.
@@ -236,6 +302,16 @@ pub(super) struct Scan {
     pub(super) used: u64,
     /// Position and floor of each commit.
     pub(super) commits: Vec<(u64, u64)>,
+    /// Whether the file was another segment before, whose bytes follow the last record.
+    pub(super) recycled: bool,
+}
+
+impl Scan {
+    /// Bytes of half-written groups behind `end`. What is of an older life is not one of them.
+    pub(super) fn torn_bytes(&self, end: u64) -> u64 {
+        let until = if self.recycled { self.end } else { self.used };
+        until.saturating_sub(end)
+    }
 }
 
 /// Looks through the bytes of a whole segment. Damage is skipped to the next record that checks.
@@ -244,6 +320,7 @@ pub(super) fn scan(bytes: &[u8], segment_id: u64) -> Scan {
     let mut scan = Scan {
         end: SEGMENT_HEADER_BYTES,
         used: nonzero.next_multiple_of(ALIGN).max(SEGMENT_HEADER_BYTES),
+        recycled: SegmentHeader::parse(bytes).is_some_and(|h| h.recycled || h.id != segment_id),
         ..Scan::default()
     };
     let mut offset = SEGMENT_HEADER_BYTES;

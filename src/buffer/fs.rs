@@ -5,7 +5,7 @@ pub(crate) mod faulty;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,8 +27,21 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Free bytes of the file system for this process.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Bytes written to the block device below a directory, or its parent, since the boot; `None` where no statistics are.
+    fn device_bytes_written(&self, dir: &Path) -> Option<u64>;
+    /// The time.
+    fn moment(&self) -> Moment;
     /// Locks a file, created if need be, until the returned guard is dropped; `WouldBlock` where another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// A time since some boot of the kernel. The wall clock has no part in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Checksum of the kernel's boot id, 0 where it cannot be read.
+    pub boot: u32,
+    /// Milliseconds since that boot, time asleep included.
+    pub uptime_ms: u64,
 }
 
 /// An open file.
@@ -148,6 +161,31 @@ impl Storage for Disk {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn device_bytes_written(&self, dir: &Path) -> Option<u64> {
+        let at = |dir: &Path| fs::metadata(dir).ok().map(|found| found.dev());
+        let device = at(dir).or_else(|| at(dir.parent()?))?;
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+        // Sectors of 512 bytes, whatever the device has.
+        let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
+        Some(512 * sectors)
+    }
+
+    fn moment(&self) -> Moment {
+        let boot = fs::read("/proc/sys/kernel/random/boot_id").map(|id| crc32c::crc32c(&id));
+        let uptime = fs::read_to_string("/proc/uptime").ok();
+        let seconds = uptime.as_deref().and_then(|text| text.split(' ').next());
+        // "12345.67": as whole hundredths, so that nothing is rounded.
+        let hundredths = seconds.and_then(|text| text.replace('.', "").parse::<u64>().ok());
+        match (boot, hundredths) {
+            (Ok(boot), Some(hundredths)) => Moment {
+                boot,
+                uptime_ms: hundredths * 10,
+            },
+            _ => Moment::default(),
+        }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

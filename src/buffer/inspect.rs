@@ -3,8 +3,8 @@
 use super::cursor;
 use super::engine::check_format;
 use super::format::{self, RecordKind, SegmentHeader};
-use super::fs::Storage;
-use super::log::read_file;
+use super::fs::{Storage, read_full};
+use super::log::{payload_of, read_file};
 use super::recovery::{list_segments, tail};
 use super::shared::Segment;
 use super::{Class, Error};
@@ -114,7 +114,7 @@ pub fn export(
 type Each<'a> = &'a mut dyn FnMut(Exported) -> Result<(), Error>;
 
 fn walk(storage: &dyn Storage, dir: &Path, all: bool, each: Each<'_>) -> Result<Report, Error> {
-    if !check_format(storage, dir)? {
+    if check_format(storage, dir)?.is_none() {
         let source = io::Error::new(io::ErrorKind::NotFound, "not a buffer directory");
         return Err(Error::io("read", &dir.join("format"), source));
     }
@@ -170,7 +170,7 @@ fn walk_log(
     for (at, segment) in segments.into_iter().enumerate() {
         let last = at + 1 == count;
         let Some(bytes) = read(storage, &segment)? else {
-            // Released and removed while we looked.
+            // Released, and removed or written over, while we looked.
             next = next.max(segment.end);
             continue;
         };
@@ -185,12 +185,16 @@ fn walk_log(
                 continue;
             }
             let from = usize::try_from(*offset).unwrap_or(0) + format::RECORD_HEADER_BYTES;
+            let stored = &bytes[from..from + record.payload_bytes];
+            let Some(payload) = payload_of(record, stored) else {
+                continue;
+            };
             each(Exported {
                 class,
                 position: record.position,
                 released: record.position < released,
                 gap: record.kind == RecordKind::Gap,
-                payload: bytes[from..from + record.payload_bytes].to_vec(),
+                payload: payload.into_owned(),
             })?;
         }
         if !last && report.positions.end > next {
@@ -212,13 +216,13 @@ fn look(
     last: bool,
     scan_it: bool,
 ) -> (SegmentReport, Vec<(u64, format::Record)>) {
-    let header = SegmentHeader::parse(bytes);
+    let header = SegmentHeader::of(bytes, segment.id);
     let mut report = SegmentReport {
         path: segment.path.clone(),
         id: segment.id,
         positions: segment.base..segment.end,
         disk_bytes: bytes.len() as u64,
-        header_good: header.is_some_and(|h| h.id == segment.id && h.base == segment.base),
+        header_good: header.is_some_and(|h| h.base == segment.base),
         frames: 0,
         damage: Vec::new(),
         torn_bytes: 0,
@@ -229,7 +233,7 @@ fn look(
     let mut scan = format::scan(bytes, segment.id);
     if last {
         let tail = tail(&scan, segment.base);
-        report.torn_bytes = scan.used.saturating_sub(tail.end);
+        report.torn_bytes = scan.torn_bytes(tail.end);
         report.positions.end = tail.next;
         scan.records.retain(|(offset, _)| *offset < tail.end);
         scan.damage.retain(|damage| damage.start < tail.end);
@@ -237,7 +241,7 @@ fn look(
         // What follows the last position that counts is void: a poisoned tail.
         let counts = |r: &format::Record| match r.kind {
             RecordKind::Commit => r.position <= segment.end,
-            RecordKind::Data | RecordKind::Gap => r.position < segment.end,
+            RecordKind::Data | RecordKind::Packed | RecordKind::Gap => r.position < segment.end,
         };
         scan.records.retain(|(_, record)| counts(record));
         let end = scan
@@ -260,10 +264,14 @@ fn read(storage: &dyn Storage, segment: &Segment) -> Result<Option<Vec<u8>>, Err
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other,
     };
-    let bytes = file.and_then(|file| read_file(file.as_ref()));
-    bytes
-        .map(Some)
-        .map_err(|e| Error::io("read", &segment.path, e))
+    let bytes = file.and_then(|file| {
+        let bytes = read_file(file.as_ref())?;
+        // A running agent may have begun to write another segment over it: the header is the first to change.
+        let mut header = [0; 64];
+        let read = read_full(file.as_ref(), &mut header, 0)?;
+        Ok(bytes.starts_with(&header[..read]).then_some(bytes))
+    });
+    bytes.map_err(|e| Error::io("read", &segment.path, e))
 }
 
 fn floor(storage: &dyn Storage, segments: &[Segment]) -> u64 {
@@ -273,7 +281,7 @@ fn floor(storage: &dyn Storage, segments: &[Segment]) -> u64 {
         };
         let scan = format::scan(&bytes, segment.id);
         let commit = scan.commits.last().map(|(_, floor)| *floor);
-        let header = SegmentHeader::parse(&bytes).map(|header| header.floor);
+        let header = SegmentHeader::of(&bytes, segment.id).map(|header| header.floor);
         if let Some(floor) = commit.or(header) {
             return floor;
         }

@@ -3,20 +3,22 @@
 //! The buffer stores opaque payloads. One [`Store`] holds one log per [`Class`] in a directory each, all under one
 //! size limit, so that bulk can be dropped while critical stays. `docs/buffer.md` says the same at more length.
 //!
-//! # Files (format 1, little-endian throughout)
+//! # Files (format 2, little-endian throughout)
 //! ```text
-//! DIR/format                 text "dunlin-buffer 1\n"; a newer number is refused and nothing is touched
+//! DIR/format                 text "dunlin-buffer 2\n"; a newer number is refused and nothing is touched
 //! DIR/lock                   locked by flock(2) while an agent runs, holds its pid
 //! DIR/<class>/<id>-<base>.seg    segments; id and first position, 16 hex digits each
+//! DIR/<class>/<id>.spare         a file that was a segment and will be another one
 //! DIR/<class>/<name>.cursor      what the reader of that name has released
 //! ```
-//! A **segment** is created at full size with `fallocate`, written front to back, cut to its used length when
-//! the next one takes over, and unlinked whole. Its header, 64 bytes: magic `DUNLINSG`, version u16, header length u16,
-//! class u8, 3 zero bytes, id u64, base position u64, floor u64, 20 zero bytes, CRC32C u32 of all before it.
+//! A **segment** is a file of full size, new (`fallocate`) or spare. It is written front to back, cut to its used length
+//! when the next one takes over, and unlinked whole or kept as a spare. Its header, 64 bytes: magic `DUNLINSG`, version
+//! u16, header length u16, class u8, recycled u8, 2 zero bytes, id u64, base position u64, floor u64, age of the log in ms
+//! u64, uptime in ms u64, boot u32, CRC32C u32 of all before it.
 //!
 //! Everything after the header is **records**, each at a multiple of 8 bytes:
 //! ```text
-//! 0  u32 length of the payload in the low 24 bits, kind in the high 8: 0xD1 data, 0xD2 gap, 0xD3 commit
+//! 0  u32 length of the payload in the low 24 bits, kind in the high 8: 0xD1 data, 0xD2 gap, 0xD3 commit, 0xD4 packed data
 //! 4  u32 CRC32C of: segment id u64, offset in the segment u64, bytes 0..4, bytes 8..16, payload, padding
 //! 8  u64 position (data, gap) or the position after the group (commit)
 //! 16 payload, then zero bytes up to the next multiple of 8
@@ -24,7 +26,7 @@
 //! Id and offset are in the checksum and not in the file: a frame that a disk wrote to the wrong place, or that a
 //! reused block still holds, does not check. Positions are dense in a log, so whatever is missing shows, and is counted.
 //! A **commit** record ends each group (one write, one sync); its payload is the log's *floor* (u64): positions
-//! below it were dropped for want of space.
+//! below it were dropped. **Packed data** is the length of the payload (u32) and an LZ4 block.
 //!
 //! A **cursor** file has two slots of 64 bytes at offsets 0 and 4096, written in turn: magic `DUNLINCR`, version u16, 6
 //! zero bytes, sequence u64, released u64 (positions below it are delivered), 28 zero bytes, CRC32C u32. The valid
@@ -39,6 +41,8 @@
 //! 4. Space is freed only when the cursor that releases it is durable. A stale cursor means duplicates, never loss.
 //! 5. A drop is committed before it is done: the gap frame and the raised floor are one group; then the unlink.
 //! 6. After a start, appends go to a new segment. Bytes of unknown state are never written over.
+//! 7. A spare has its new name, durably, before a byte of it is written; one that a reader holds, or that is poisoned, is
+//!    never written over.
 //!
 //! # Recovery, and what a crash can leave behind
 //! Only the last segment is scanned, so a start costs the same at any size; older ones are checked as they are read.
@@ -46,9 +50,10 @@
 //! |---|---|
 //! | half a group at the tail | frames before the first bad byte are kept (never acknowledged, but whole), the rest cut off and counted as torn |
 //! | a bad record with a good one after it | skipped to the next good one; the positions between are reported lost |
-//! | an empty or headless last segment | kept until the next one is durable |
+//! | an empty or headless last segment, or one with the header of an older life | kept until the next one is durable |
 //! | a gap frame without its commit | cut off: the drop did not happen |
 //! | segments below the floor or the cursor | unlinked again |
+//! | spare files | unlinked |
 //! | a stale or half-written cursor | the other slot: duplicates |
 //! | no directory entry for a new segment | nothing in it was acknowledged |
 //!
@@ -59,6 +64,7 @@
 //! One writer thread a store does all writes, syncs, unlinks and cursor files. Reads are `pread`s of up to 256 KiB on
 //! tokio's blocking pool, one hop for hundreds of frames, so no reader thread idles and the runtime never blocks.
 
+mod age;
 mod cursor;
 mod engine;
 mod format;
@@ -69,7 +75,9 @@ mod options;
 mod reader;
 mod recovery;
 mod shared;
+mod spares;
 mod store;
+mod wear;
 mod writer;
 
 #[cfg(test)]
@@ -77,7 +85,7 @@ mod tests;
 
 pub use format::{FORMAT_VERSION, PAYLOAD_BYTES_MAX};
 pub use inspect::{Exported, LogReport, Report, SegmentReport, export, inspect, verify};
-pub use options::{Batch, Commit, Dropped, OnDrop, Options, Policy};
+pub use options::{Batch, Commit, Dropped, OnDrop, Options, Policy, Why};
 pub use reader::{Chunk, Frame, Reader};
 pub use recovery::{LogRecovery, Recovery};
 pub use shared::{Degraded, Stats};

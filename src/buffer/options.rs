@@ -2,6 +2,7 @@
 
 use super::format::{self, PAYLOAD_BYTES_MAX};
 use super::{Class, Error};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub struct Commit {
     pub records_max: usize,
     /// Payload bytes in a group.
     pub bytes_max: usize,
-    /// How long the first append of a group waits for company, in milliseconds; 0 for not at all.
+    /// How long the first append of a group waits for company and, about, for the sync, in milliseconds; 0 for no waiting.
     pub latency_ms_max: u64,
 }
 
@@ -37,14 +38,25 @@ impl Default for Commit {
     }
 }
 
-/// A stretch of a log that is about to be dropped for want of space.
+/// Why frames are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// For want of space.
+    Space,
+    /// They are older than `Options::ttl_ms`.
+    Age,
+}
+
+/// A stretch of a log that is about to be dropped.
 pub struct Dropped<'a> {
+    /// Why.
+    pub why: Why,
     /// Of which log.
     pub class: Class,
     /// Positions that go, none of them released. The count is exact.
     pub positions: Range<u64>,
     /// Their payloads, gap frames of earlier drops included; damaged frames are left out.
-    pub frames: Box<dyn Iterator<Item = (u64, &'a [u8])> + 'a>,
+    pub frames: Box<dyn Iterator<Item = (u64, Cow<'a, [u8]>)> + 'a>,
 }
 
 /// Builds the payload of the gap frame that stands for what is dropped; `None` for no gap frame. Called on the
@@ -62,6 +74,16 @@ pub struct Options {
     pub policy: Policy,
     /// Group commit.
     pub commit: Commit,
+    /// Compress payloads (LZ4) where that saves an eighth or more.
+    pub compress: bool,
+    /// Age at which frames are dropped, per class, in milliseconds; 0 for never. Looked at a segment at a time, so up to a
+    /// quarter later.
+    pub ttl_ms: [u64; 3],
+    /// Bytes, in whole pages, that may be written in a day; 0 for any number. What is done as less is left of it: groups
+    /// wait up to `wear_latency_ms_max`; payloads are compressed; appends of the class bulk wait.
+    pub wear_bytes_per_day: u64,
+    /// `Commit::latency_ms_max` while the budget is short, in milliseconds, if it is longer.
+    pub wear_latency_ms_max: u64,
     /// Free space of the file system below which no segment is created, in bytes.
     pub free_bytes_min: u64,
     /// Payload bytes that may wait for the writer, per class; more and `append` waits.
@@ -83,6 +105,10 @@ impl Default for Options {
             segment_bytes: 8 << 20,
             policy: Policy::DropOldest,
             commit: Commit::default(),
+            compress: false,
+            ttl_ms: [0; 3],
+            wear_bytes_per_day: 0,
+            wear_latency_ms_max: 1000,
             free_bytes_min: 0,
             queue_bytes_max: 8 << 20,
             cursor: "uplink".to_owned(),

@@ -17,7 +17,8 @@ const READ_BYTES: usize = 256 << 10;
 pub struct Frame {
     /// Its position in its log.
     pub position: u64,
-    /// What was appended, or what `on_drop` built. Shares memory with its neighbours of the same read.
+    /// What was appended, or what `on_drop` built. Unless it was stored compressed, it shares memory with its neighbours
+    /// of the same read.
     pub payload: Bytes,
 }
 
@@ -114,7 +115,8 @@ impl Reader {
 /// Where a reader is: a segment, and a window of its bytes.
 #[derive(Default)]
 pub(super) struct Place {
-    open: Option<(u64, Arc<dyn StorageFile>)>,
+    /// With the hold that keeps the file from being written over.
+    pub(super) open: Option<(u64, Arc<dyn StorageFile>, Arc<()>)>,
     window: Bytes,
     /// Offset of the window in the segment.
     window_at: u64,
@@ -188,11 +190,11 @@ impl Place {
     }
 
     fn enter(&mut self, shared: &Shared, segment: &Segment) -> std::io::Result<()> {
-        if self.open.as_ref().is_some_and(|(id, _)| *id == segment.id) {
+        if self.open.as_ref().is_some_and(|(id, ..)| *id == segment.id) {
             return Ok(());
         }
         let file = shared.storage.open(&segment.path, false)?;
-        self.open = Some((segment.id, file));
+        self.open = Some((segment.id, file, segment.hold.clone()));
         self.window = Bytes::new();
         self.window_at = 0;
         self.offset = format::SEGMENT_HEADER_BYTES;
@@ -214,10 +216,13 @@ impl Place {
                 continue;
             }
             let from = index(at - self.window_at) + format::RECORD_HEADER_BYTES;
-            return Ok(Some((
-                record.position,
-                self.window.slice(from..from + record.payload_bytes),
-            )));
+            let payload = self.window.slice(from..from + record.payload_bytes);
+            if record.kind != RecordKind::Packed {
+                return Ok(Some((record.position, payload)));
+            }
+            if let Some(payload) = format::unpack(&payload) {
+                return Ok(Some((record.position, payload.into())));
+            }
         }
         Ok(None)
     }
@@ -248,7 +253,7 @@ impl Place {
         if self.offset >= self.window_at && end <= self.window_at + self.window.len() as u64 {
             return Ok(true);
         }
-        let Some((_, file)) = &self.open else {
+        let Some((_, file, _)) = &self.open else {
             return Ok(false);
         };
         let left = usize::try_from(segment.bytes - self.offset).unwrap_or(usize::MAX);

@@ -1,7 +1,9 @@
 //! What a start finds, and what it makes of it.
 
+use super::age::AgeClock;
 use super::cursor::{self, Cursor};
-use super::format::{self, RecordKind, Scan, SegmentHeader};
+use super::format::{self, RecordKind, Scan, SegmentHeader, Stamp};
+use super::fs::read_full;
 use super::log::{Log, read_file};
 use super::shared::{Segment, Shared};
 use super::{Class, Error, Options};
@@ -105,6 +107,11 @@ pub(super) fn recover(
         }
     }
 
+    for name in names.iter().filter(|name| name.ends_with(format::SPARE)) {
+        let path = dir.join(name);
+        let removed = storage.remove(&path);
+        removed.map_err(|e| Error::io("remove", &path, e))?;
+    }
     let mut segments = list_segments(&names, &dir);
     for segment in &mut segments {
         let size = storage
@@ -128,6 +135,7 @@ pub(super) fn recover(
         next = next.max(kept);
     }
     let floor = floor(shared, &segments)?;
+    let age = AgeClock::resume(newest_stamp(shared, &segments)?, storage.moment());
 
     let next_id = segments.last().map_or(0, |s| s.id + 1);
     let mut view = shared.log(class).view();
@@ -157,6 +165,7 @@ pub(super) fn recover(
         next_id,
         cursor,
         others,
+        age,
     );
     Ok((log, recovery))
 }
@@ -180,6 +189,10 @@ pub(super) fn list_segments(names: &[String], dir: &std::path::Path) -> Vec<Segm
             bytes: 0,
             disk_bytes: 0,
             path,
+            poisoned: false,
+            begun_ms: None,
+            newest_ms: None,
+            hold: Arc::default(),
         });
     }
     segments
@@ -200,7 +213,7 @@ fn settle(shared: &Shared, last: &mut Segment, recovery: &mut LogRecovery) -> Re
     let tail = tail(&scan, last.base);
     last.end = tail.next;
     last.bytes = tail.end;
-    recovery.torn_bytes = scan.used.saturating_sub(tail.end);
+    recovery.torn_bytes = scan.torn_bytes(tail.end);
     recovery.lost = tail.lost;
     if bytes.len() as u64 > tail.end {
         file.set_size(tail.end).map_err(fail("cut"))?;
@@ -210,6 +223,25 @@ fn settle(shared: &Shared, last: &mut Segment, recovery: &mut LogRecovery) -> Re
     shared.counters.syncs.add(1);
     file.sync().map_err(fail("sync"))?;
     Ok(tail.next)
+}
+
+/// The stamp of the newest segment that has one.
+fn newest_stamp(shared: &Shared, segments: &[Segment]) -> Result<Stamp, Error> {
+    for segment in segments.iter().rev() {
+        if let Some(header) = header(shared, segment)? {
+            return Ok(header.begun);
+        }
+    }
+    Ok(Stamp::default())
+}
+
+/// The header of a segment, if it is whole.
+pub(super) fn header(shared: &Shared, segment: &Segment) -> Result<Option<SegmentHeader>, Error> {
+    let mut bytes = [0; 64];
+    let file = shared.storage.open(&segment.path, false);
+    let read = file.and_then(|file| read_full(file.as_ref(), &mut bytes, 0));
+    let read = read.map_err(|e| Error::io("read", &segment.path, e))?;
+    Ok(SegmentHeader::of(&bytes[..read], segment.id))
 }
 
 /// The floor that the newest commit or header states.
@@ -223,7 +255,7 @@ fn floor(shared: &Shared, segments: &[Segment]) -> Result<u64, Error> {
             .iter()
             .rev()
             .find(|(next, _)| *next <= segment.end);
-        let header = SegmentHeader::parse(&bytes).map(|header| header.floor);
+        let header = SegmentHeader::of(&bytes, segment.id).map(|header| header.floor);
         if let Some(floor) = commit.map(|(_, floor)| *floor).or(header) {
             return Ok(floor);
         }

@@ -4,8 +4,9 @@ use super::Class;
 use super::fs::Storage;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A segment as readers see it.
@@ -21,6 +22,14 @@ pub(super) struct Segment {
     /// Bytes that it occupies.
     pub(super) disk_bytes: u64,
     pub(super) path: PathBuf,
+    /// Whether a write to it failed: it is never written again.
+    pub(super) poisoned: bool,
+    /// Age of the log when it was begun, where that is known without a look at its header.
+    pub(super) begun_ms: Option<u64>,
+    /// Age of the log when all its frames were there, where that is known.
+    pub(super) newest_ms: Option<u64>,
+    /// Shared by whoever may read the file: it is not written over while it is anyone's but the view's.
+    pub(super) hold: Arc<()>,
 }
 
 /// A log as readers see it. Changed by the writer thread, except `released`.
@@ -34,6 +43,16 @@ pub(super) struct View {
     pub(super) floor: u64,
     /// The next position.
     pub(super) next: u64,
+    /// Bytes of files kept to become segments again.
+    pub(super) spare_bytes: u64,
+}
+
+impl View {
+    /// Bytes that the log takes.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        let segments = self.segments.iter().map(|s| s.disk_bytes);
+        segments.sum::<u64>() + self.spare_bytes
+    }
 }
 
 /// How far readers may go.
@@ -79,15 +98,33 @@ pub(super) struct Shared {
     pub(super) logs: [LogShared; 3],
     pub(super) counters: Counters,
     degraded: Mutex<Option<Degraded>>,
+    bulk_held: AtomicBool,
+    device: Mutex<Device>,
+}
+
+/// What the block device below says of itself.
+struct Device {
+    /// Bytes that it had written when the store was opened.
+    before: Option<u64>,
+    /// Bytes since.
+    written: u64,
+    asked: Instant,
 }
 
 impl Shared {
     pub(super) fn new(storage: Arc<dyn Storage>, dir: &std::path::Path) -> Shared {
+        let device = Device {
+            before: storage.device_bytes_written(dir),
+            written: 0,
+            asked: Instant::now(),
+        };
         Shared {
+            device: Mutex::new(device),
             storage,
             logs: Class::ALL.map(|class| LogShared::new(dir.join(class.name()))),
             counters: Counters::default(),
             degraded: Mutex::default(),
+            bulk_held: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +134,24 @@ impl Shared {
 
     pub(super) fn degraded(&self) -> MutexGuard<'_, Option<Degraded>> {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that appends of the class bulk wait for the wear budget, or do not.
+    pub(super) fn hold_bulk(&self, held: bool) {
+        self.bulk_held.store(held, Ordering::Relaxed);
+    }
+
+    /// Bytes written since the store was opened to the block device below, by everyone; 0 where it keeps no statistics. The
+    /// statistics are read once a second at most.
+    pub(super) fn device_bytes_written(&self) -> u64 {
+        let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        if device.asked.elapsed() >= Duration::from_secs(1) {
+            let now = self.storage.device_bytes_written(&self.logs[0].dir);
+            let written = now.zip(device.before);
+            device.written = written.map_or(0, |(now, before)| now.saturating_sub(before));
+            device.asked = Instant::now();
+        }
+        device.written
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -112,17 +167,25 @@ impl Shared {
             bytes_torn: c.bytes_torn.get(),
             records_corrupt: c.records_corrupt.get(),
             bytes_written: c.bytes_written.get(),
+            page_bytes_written: c.page_bytes_written.get(),
             syncs: c.syncs.get(),
             segments_poisoned: c.segments_poisoned.get(),
+            segments_recycled: c.segments_recycled.get(),
+            frames_expired: c.frames_expired.get(),
+            frames_packed: c.frames_packed.get(),
             ..Stats::default()
         };
         for log in &self.logs {
             let view = log.view();
             stats.segments += view.segments.len() as u64;
-            stats.disk_bytes += view.segments.iter().map(|s| s.disk_bytes).sum::<u64>();
+            stats.disk_bytes += view.disk_bytes();
             stats.frames_stored += view.next.saturating_sub(view.released.max(view.floor));
         }
         stats.degraded.clone_from(&self.degraded());
+        if stats.degraded.is_none() && self.bulk_held.load(Ordering::Relaxed) {
+            let cause = "wear budget spent: appends of class bulk wait".to_owned();
+            stats.degraded = Some(Degraded { cause, refused: 0 });
+        }
         stats
     }
 }
@@ -141,6 +204,18 @@ impl Counter {
     }
 }
 
+/// Bytes of a page: a disk is written a page at a time.
+pub(super) const PAGE_BYTES: u64 = 4096;
+
+impl Counters {
+    /// Counts a write.
+    pub(super) fn wrote(&self, offset: u64, bytes: u64) {
+        let pages = (offset + bytes).div_ceil(PAGE_BYTES) - offset / PAGE_BYTES;
+        self.bytes_written.add(bytes);
+        self.page_bytes_written.add(pages * PAGE_BYTES);
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) frames_appended: Counter,
@@ -153,8 +228,12 @@ pub(super) struct Counters {
     pub(super) bytes_torn: Counter,
     pub(super) records_corrupt: Counter,
     pub(super) bytes_written: Counter,
+    pub(super) page_bytes_written: Counter,
     pub(super) syncs: Counter,
     pub(super) segments_poisoned: Counter,
+    pub(super) segments_recycled: Counter,
+    pub(super) frames_expired: Counter,
+    pub(super) frames_packed: Counter,
 }
 
 /// Counters since the store was opened, and its size now.
@@ -168,7 +247,7 @@ pub struct Stats {
     pub frames_durable: u64,
     /// Frames released.
     pub frames_released: u64,
-    /// Frames dropped by the policy, unreleased.
+    /// Frames dropped for want of space or because of their age, unreleased.
     pub frames_dropped: u64,
     /// Unreleased frames found at the start.
     pub frames_recovered: u64,
@@ -181,16 +260,24 @@ pub struct Stats {
     /// Bytes written to segments and cursors, headers included: over `bytes_appended`, the write amplification above
     /// the file system.
     pub bytes_written: u64,
+    /// The same in whole pages, which is what reaches the disk: what a file system writes for itself is not in it.
+    pub page_bytes_written: u64,
     /// File and directory syncs.
     pub syncs: u64,
     /// Segments given up after a failed write or sync.
     pub segments_poisoned: u64,
+    /// Segments written over the blocks of an older one.
+    pub segments_recycled: u64,
+    /// Frames dropped because of their age; `frames_dropped` has them too.
+    pub frames_expired: u64,
+    /// Frames stored compressed.
+    pub frames_packed: u64,
     /// Segments now.
     pub segments: u64,
-    /// Bytes that they occupy now.
+    /// Bytes that they, and files kept to become segments, occupy now.
     pub disk_bytes: u64,
     /// Frames stored and neither released nor dropped now.
     pub frames_stored: u64,
-    /// Set while the disk refuses writes.
+    /// Set while the disk refuses writes, or the wear budget holds the class bulk.
     pub degraded: Option<Degraded>,
 }

@@ -113,6 +113,11 @@ impl Store {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// A reader of the log of `class`, at its cursor. Several may read; they do not disturb the writer.
     pub fn reader(&self, class: Class) -> Reader {
         Reader::new(self.shared.clone(), class)
@@ -145,6 +150,17 @@ impl Store {
     /// Counters and size.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// From now on nothing is held for the wear budget: what waits is stored, for drain.
+    pub fn hurry(&self) {
+        self.queue.hurry();
+    }
+
+    /// Bytes written since the store was opened to the block device that it is on, by everyone; 0 where it keeps no
+    /// statistics. At most a second old.
+    pub fn device_bytes_written(&self) -> u64 {
+        self.shared.device_bytes_written()
     }
 
     /// Positions in the log of `class` that are neither released nor dropped.

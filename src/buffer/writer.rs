@@ -4,6 +4,7 @@
 use super::engine::Engine;
 use super::format::COMMIT_BYTES;
 use super::store::AppendError;
+use super::wear::{Pressure, Wear};
 use super::{Batch, Class, Commit, Error, Options};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -43,6 +44,8 @@ struct State {
     stalled: [bool; 3],
     /// Something was released since space was last looked for.
     freed: bool,
+    /// Nothing is held for the wear budget any more.
+    hurried: bool,
     closed: bool,
 }
 
@@ -108,6 +111,11 @@ impl Queue {
         true
     }
 
+    pub(super) fn hurry(&self) {
+        self.state().hurried = true;
+        self.wake.notify_one();
+    }
+
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.room.iter().for_each(|room| room.close());
@@ -121,6 +129,8 @@ enum Work {
     Cursors(Vec<Flushed>),
     /// Something was released while a class waits for space.
     Space,
+    /// What the time brings: frames that are too old, a budget that fills.
+    Look,
     End(Vec<Request>),
 }
 
@@ -131,7 +141,18 @@ pub(super) struct Writer {
     group_bytes_max: u64,
     cursor_frames_max: u64,
     cursor_age_max: Duration,
+    /// How long a group takes to be written and synced, as of late.
+    commit_takes: Duration,
+    wear: Option<Wear>,
+    wear_latency: Duration,
+    pressure: Pressure,
+    compress: bool,
+    expires: bool,
+    look_at: Instant,
 }
+
+/// How often the clock is looked at where a time to live or a budget is set.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Writer {
     pub(super) fn new(engine: Engine, queue: Arc<Queue>) -> Writer {
@@ -143,6 +164,13 @@ impl Writer {
             group_bytes_max: options.append_bytes_max(),
             cursor_frames_max: options.cursor_frames_max,
             cursor_age_max: Duration::from_millis(options.cursor_ms_max),
+            commit_takes: Duration::ZERO,
+            wear: Wear::new(options.wear_bytes_per_day, Instant::now()),
+            wear_latency: Duration::from_millis(options.wear_latency_ms_max),
+            pressure: Pressure::None,
+            compress: options.compress,
+            expires: options.ttl_ms.iter().any(|ttl_ms| *ttl_ms > 0),
+            look_at: Instant::now(),
         }
     }
 
@@ -166,6 +194,12 @@ impl Writer {
                         tracing::warn!(error = %e, "released space not freed");
                     }
                 }
+                Work::Look => {
+                    self.look_at = Instant::now() + LOOK_EVERY;
+                    if let Err(e) = self.engine.expire() {
+                        tracing::warn!(error = %e, "frames that are too old are not dropped yet");
+                    }
+                }
                 Work::End(requests) => {
                     for request in requests {
                         answer(request, Err(Error::Closed));
@@ -173,11 +207,30 @@ impl Writer {
                     break;
                 }
             }
+            self.weigh();
         }
         if let Err(e) = self.engine.flush_cursors() {
             tracing::warn!(error = %e, "cursor not persisted at the end: a restart repeats more");
         }
         self.engine.seal();
+    }
+
+    /// Does what the budget of the flash asks for.
+    fn weigh(&mut self) {
+        let Some(wear) = &mut self.wear else {
+            return;
+        };
+        let shared = self.engine.shared();
+        let written = shared.counters.page_bytes_written.get();
+        let pressure = wear.pressure(written, Instant::now());
+        if pressure == self.pressure {
+            return;
+        }
+        tracing::info!(?pressure, "wear budget");
+        self.pressure = pressure;
+        self.engine
+            .pack(self.compress || pressure >= Pressure::Pack);
+        shared.hold_bulk(pressure == Pressure::Hold);
     }
 
     /// Waits for work. Groups come before cursors: an ack waits for the one and nobody for the other.
@@ -186,6 +239,12 @@ impl Writer {
         loop {
             let now = Instant::now();
             let mut deadline: Option<Instant> = None;
+            if self.expires || self.wear.is_some() {
+                if now >= self.look_at {
+                    return Work::Look;
+                }
+                deadline = Some(self.look_at);
+            }
             if !state.flushes.is_empty() || state.moved_frames >= self.cursor_frames_max {
                 return cursors(&mut state);
             }
@@ -198,10 +257,13 @@ impl Writer {
                 if now >= moved + self.cursor_age_max {
                     return cursors(&mut state);
                 }
-                deadline = Some(moved + self.cursor_age_max);
+                let due = moved + self.cursor_age_max;
+                deadline = Some(deadline.map_or(due, |d| d.min(due)));
             }
             for class in Class::ALL.into_iter().rev() {
-                if state.stalled[class as usize] {
+                let held = class == Class::Bulk && self.pressure == Pressure::Hold;
+                let is_held = held && !state.closed && !state.hurried;
+                if state.stalled[class as usize] || is_held {
                     continue;
                 }
                 match self.due(&state, class, now) {
@@ -239,7 +301,12 @@ impl Writer {
         if state.closed {
             return Some(now);
         }
-        Some(first.since + Duration::from_millis(self.commit.latency_ms_max))
+        let mut latency = Duration::from_millis(self.commit.latency_ms_max);
+        if self.pressure >= Pressure::Wait {
+            latency = latency.max(self.wear_latency);
+        }
+        // The ack comes when the group is synced: what that takes is part of the latency.
+        Some(first.since + latency.saturating_sub(self.commit_takes).max(latency / 2))
     }
 
     /// The requests of one group, at least one.
@@ -266,7 +333,9 @@ impl Writer {
             .iter_mut()
             .map(|r| std::mem::take(&mut r.batch))
             .collect();
+        let began = Instant::now();
         let outcome = self.engine.append(class, &batches);
+        self.commit_takes = (7 * self.commit_takes + began.elapsed()) / 8;
         for (request, batch) in requests.iter_mut().zip(batches) {
             request.batch = batch;
         }

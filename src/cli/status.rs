@@ -56,6 +56,15 @@ fn runs(status: &Value) -> bool {
     name(&status["pid"].to_string()).is_ok_and(|its| its == own)
 }
 
+/// Bytes written to flash, in whole pages, for each byte of the messages stored.
+fn wear(sink: &Value) -> String {
+    let bytes = |key: &str| sink[key].as_u64().unwrap_or(0);
+    match (bytes("page_bytes"), bytes("payload_bytes")) {
+        (0, _) | (_, 0) => String::new(),
+        (pages, payload) => format!("{:.2}", pages as f64 / payload as f64),
+    }
+}
+
 fn render(status: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -91,7 +100,7 @@ fn render(status: &Value) -> String {
         ]);
     }
     let mut sinks = Table::new([
-        "sink", "state", "durable", "uplinked", "dropped", "connects",
+        "sink", "state", "durable", "uplinked", "dropped", "connects", "wear",
     ]);
     for (name, sink) in status["sinks"].as_object().into_iter().flatten() {
         let degraded = if sink["degraded"] == true {
@@ -106,6 +115,7 @@ fn render(status: &Value) -> String {
             text(&sink["uplinked"]),
             text(&sink["dropped"]),
             text(&sink["connects"]),
+            wear(sink),
         ]);
     }
     for table in [sources, sinks] {

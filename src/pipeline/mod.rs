@@ -12,7 +12,9 @@ mod run;
 pub use batch::{Ack, Batch, Ledger};
 pub use graph::Graph;
 pub use node::{Bodies, NODES_MAX, Node, Place, Role};
-pub use run::{Inlet, Outlet, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, RunError, Running, start};
+pub use run::{
+    ClassInlet, Inlet, Outlet, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, RunError, Running, start,
+};
 
 use std::future::Future;
 

@@ -52,13 +52,37 @@ pub enum RunError {
     },
 }
 
-/// Where a node takes its batches from.
+/// Where a node takes its batches from: a queue for each class, so that one that is held up holds up no other.
 #[derive(Debug)]
 pub struct Inlet {
-    batches: Receiver<Batch>,
+    batches: [Receiver<Batch>; 3],
 }
 
 impl Inlet {
+    /// The next batch of any class; `None` when every node that feeds this one has ended. May be cancelled without loss.
+    pub async fn recv(&mut self) -> Option<Batch> {
+        let [bulk, normal, critical] = &mut self.batches;
+        tokio::select! {
+            Some(batch) = critical.recv() => Some(batch),
+            Some(batch) = normal.recv() => Some(batch),
+            Some(batch) = bulk.recv() => Some(batch),
+            else => None,
+        }
+    }
+
+    /// An inlet for each class, bulk first.
+    pub fn by_class(self) -> [ClassInlet; 3] {
+        self.batches.map(|batches| ClassInlet { batches })
+    }
+}
+
+/// Where a node takes the batches of one class from.
+#[derive(Debug)]
+pub struct ClassInlet {
+    batches: Receiver<Batch>,
+}
+
+impl ClassInlet {
     /// The next batch; `None` when every node that feeds this one has ended. May be cancelled without loss.
     pub async fn recv(&mut self) -> Option<Batch> {
         self.batches.recv().await
@@ -73,22 +97,23 @@ impl Inlet {
 /// Where a source, or a transform, hands its batches to. Drop it to end the stream.
 #[derive(Debug)]
 pub struct Outlet {
-    consumers: Vec<Sender<Batch>>,
+    consumers: Vec<[Sender<Batch>; 3]>,
 }
 
 impl Outlet {
-    /// Hands a batch to every consumer, in order; waits while one of their queues is full. A consumer that has ended
+    /// Hands a batch to every consumer, in order; waits while their queue of its class is full. A consumer that has ended
     /// fails the batch. To cancel it fails the batch too, although some consumers may have it.
     pub async fn send(&self, batch: Batch) {
+        let class = batch.class as usize;
         let Some((last, others)) = self.consumers.split_last() else {
             return;
         };
         for consumer in others {
             // An error gives the share back; dropping it fails the batch, as it should.
-            drop(consumer.send(batch.share()).await);
+            drop(consumer[class].send(batch.share()).await);
         }
         // The last one gets the batch itself: where it is the only one, it owns the records and may change them in place.
-        drop(last.send(batch).await);
+        drop(last[class].send(batch).await);
     }
 }
 
@@ -105,7 +130,7 @@ pub struct Running {
 /// Starts the nodes of a graph within the current tokio runtime, of either kind.
 ///
 /// `transforms` and `sinks` are the nodes by name; every node of the graph but the sources must be among them.
-/// `queue_batches` bounds the queue before each node.
+/// `queue_batches` bounds the queue of each class before each node.
 pub fn start<T, S>(
     graph: &Graph,
     mut transforms: BTreeMap<String, T>,
@@ -119,8 +144,9 @@ where
     let mut senders = BTreeMap::new();
     let mut inlets = BTreeMap::new();
     for node in graph.nodes().iter().filter(|n| n.role != Role::Source) {
-        let (sender, batches) = channel(queue_batches.max(1));
-        senders.insert(node.name.as_str(), sender);
+        let [bulk, normal, critical] = [(); 3].map(|()| channel(queue_batches.max(1)));
+        senders.insert(node.name.as_str(), [bulk.0, normal.0, critical.0]);
+        let batches = [bulk.1, normal.1, critical.1];
         inlets.insert(node.name.as_str(), Inlet { batches });
     }
     let mut running = Running {

@@ -161,3 +161,40 @@ fn block_holds_the_source_and_drops_nothing() {
     assert!(values(&received, "sim").into_iter().eq(0..RECORDS));
     assert_eq!(received.gaps("dunlin.buffer").len(), 0);
 }
+
+/// An hour's share of the budget is a megabyte, which small commits spend in seconds.
+#[test]
+fn a_spent_wear_budget_holds_bulk_sources_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let sink = uplink(&["bulk", "plant"], &broker.endpoint(), "drop_oldest");
+    let budget = "leave_free_mb = 0, wear_commit_ms_max = 10, wear_budget_mb_per_day = 24 }";
+    let config = counter("bulk", 20_000, 100_000_000, "bulk")
+        + &counter("plant", 1_000, 100_000_000, "normal")
+        + &sink.replace("leave_free_mb = 0 }", budget);
+    assert!(config.contains(budget));
+    let mut agent = Agent::new(dir.path(), &config);
+    agent.start();
+    wait_for("the sink says what holds bulk", SOON, || {
+        let status = agent.status();
+        let sink = &status["sinks"]["cloud"];
+        let says = sink["fault"]
+            .as_str()
+            .is_some_and(|f| f.contains("wear budget"));
+        sink["degraded"] == true && says
+    });
+    let mut last = (0, Instant::now());
+    wait_for("the bulk source is held", SOON, || {
+        let produced = agent.count("/sources/bulk/produced");
+        if produced != last.0 {
+            last = (produced, Instant::now());
+        }
+        last.1.elapsed() > Duration::from_secs(3)
+    });
+    let plant = agent.count("/sources/plant/released");
+    wait_for("the other source goes on", SOON, || {
+        agent.count("/sources/plant/released") > plant + 2000
+    });
+    assert_eq!(agent.count("/sources/bulk/produced"), last.0);
+    agent.kill();
+}

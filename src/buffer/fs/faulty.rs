@@ -10,6 +10,7 @@
 
 mod storage;
 
+use super::Moment;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,7 @@ struct Medium {
     /// Free bytes, where a test says so.
     free: Option<u64>,
     random: Option<Random>,
+    moment: Moment,
 }
 
 impl Medium {
@@ -250,6 +252,11 @@ impl SimDisk {
         self.medium().free = Some(bytes);
     }
 
+    /// Sets the time.
+    pub(crate) fn set_moment(&self, boot: u32, uptime_ms: u64) {
+        self.medium().moment = Moment { boot, uptime_ms };
+    }
+
     /// Reads so far.
     pub(crate) fn reads(&self) -> usize {
         self.medium().reads
@@ -313,6 +320,7 @@ impl SimDisk {
             };
             next.dirs.insert(path.clone(), dir);
         }
+        next.moment = medium.moment;
         SimDisk {
             medium: Arc::new(Mutex::new(next)),
         }

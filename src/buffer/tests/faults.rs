@@ -45,7 +45,7 @@ fn no_error_of_any_operation_is_a_false_ack() {
                 // An error says that it is not stored, and it must not turn up later.
                 log.unknown.clear();
             }
-            model.run(&mut engine, 10, 20).expect(&note);
+            model.run(&mut engine, 11, 20).expect(&note);
             model.check(&engine.shared(), &format!("{note}, then healed"));
             drop(engine);
             let after = disk.after_crash(at as u64);
@@ -390,14 +390,14 @@ fn a_misplaced_or_stale_frame_is_refused() {
 fn a_newer_format_is_refused_and_untouched() {
     let (disk, _) = small();
     let path = Path::new(DIR).join("format");
-    disk.damage(&path, |bytes| *bytes = b"dunlin-buffer 2\n".to_vec());
+    disk.damage(&path, |bytes| *bytes = b"dunlin-buffer 3\n".to_vec());
     let ops = disk.ops().len();
     let Err(error) = open(&disk, Policy::DropOldest) else {
         panic!("a newer format was opened");
     };
-    assert!(matches!(error, Error::Version { known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::Version { known: 2, .. }), "{error}");
     assert!(
-        error.to_string().contains("/buffer has format 2"),
+        error.to_string().contains("/buffer has format 3"),
         "{error}"
     );
     assert_eq!(disk.ops().len(), ops);

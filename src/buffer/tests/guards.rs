@@ -248,3 +248,34 @@ fn a_poisoned_tail_is_never_read() {
     assert_eq!(texts, [&b"zero"[..], b"two"]);
     assert_eq!(chunk.lost, vec![1..2]);
 }
+
+/// Its name says where the one before ends, and it may stay though no block could be had for it.
+#[test]
+fn a_segment_that_could_not_be_begun_ends_the_one_before() {
+    const ENOSPC: i32 = 28;
+    let disk = SimDisk::new();
+    let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+    for _ in 0..2 {
+        engine
+            .append(Class::Normal, &[batch(30_000)])
+            .expect("room");
+    }
+    // The file is created; reserving its blocks fails, and so does taking it away.
+    disk.fail(disk.ops().len() + 2, Fault::Forever(ENOSPC));
+    let refused = engine.append(Class::Normal, &[batch(30_000)]);
+    assert!(refused.is_err());
+    disk.heal();
+    // This one would have fitted behind the two.
+    engine.append(Class::Normal, &[batch(10)]).expect("room");
+    drop(engine);
+    for seed in 0..16 {
+        let (engine, _) = open(&disk.after_crash(seed), Policy::DropOldest).expect("a start");
+        let chunk = read_all(&engine.shared(), Class::Normal);
+        let positions: Vec<u64> = chunk.frames.iter().map(|f| f.position).collect();
+        assert_eq!(
+            (positions, chunk.lost),
+            (vec![0, 1, 2], vec![]),
+            "seed {seed}"
+        );
+    }
+}

@@ -24,7 +24,7 @@ pub(super) fn options(policy: Policy) -> Options {
             ranges.extend(
                 dropped
                     .frames
-                    .filter_map(|(_, payload)| gap(payload))
+                    .filter_map(|(_, payload)| gap(&payload))
                     .flatten(),
             );
             let mut payload = b"GAP".to_vec();
@@ -82,13 +82,19 @@ pub(super) fn release(shared: &Shared, class: Class, released: u64) {
 }
 
 impl Model {
-    /// Runs a workload until its end or the first error, which is returned.
+    /// Runs a workload until its end or the first error, which is returned. Each tenth stays with one class, mostly, and
+    /// releases as much as it appends, so that segments are written over.
     pub(super) fn run(&mut self, engine: &mut Engine, seed: u64, steps: u64) -> Result<(), Error> {
         let mut random = Random::new(seed);
         for step in 0..steps {
-            let class = Class::ALL[usize::try_from(random.below(4)).expect("small").min(2)];
+            let turnover = seed.is_multiple_of(10);
+            let class = if turnover && random.below(8) > 0 {
+                Class::Normal
+            } else {
+                Class::ALL[usize::try_from(random.below(4)).expect("small").min(2)]
+            };
             let log = &mut self.logs[class as usize];
-            match random.below(8) {
+            match random.below(if turnover { 4 } else { 8 }) {
                 0 => {
                     let next = engine.shared().log(class).view().next;
                     log.released = log.released.max(next - random.below(3).min(next));

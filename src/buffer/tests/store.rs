@@ -281,3 +281,62 @@ async fn bulk_never_displaces_critical_and_drops_its_own() {
     assert_eq!(store.pending(Class::Bulk).end, 400);
     assert!(store.stats().frames_dropped > 200, "{:?}", store.stats());
 }
+
+#[tokio::test]
+async fn a_spent_wear_budget_holds_bulk_and_nothing_else_and_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        // An hour's share is 1 MiB, which is spent within a few commits and not earned again within this test.
+        wear_bytes_per_day: 24 << 20,
+        wear_latency_ms_max: 20,
+        ..options()
+    };
+    let store = Arc::new(open(dir.path(), options));
+    let mut number = 0;
+    while store.stats().degraded.is_none() {
+        let range = store.append(Class::Normal, batch(number, 20, 1000)).await;
+        number = range.expect("room").end;
+        store.release(Class::Normal, number - 1);
+        assert!(number < 10_000, "the budget is not spent");
+    }
+    let stats = store.stats();
+    assert!(stats.page_bytes_written >= 1 << 20, "{stats:?}");
+    assert!(stats.frames_packed > 0, "{stats:?}");
+    let degraded = stats.degraded.expect("held");
+    assert!(degraded.cause.contains("wear budget"), "{degraded:?}");
+    let held = {
+        let store = store.clone();
+        tokio::spawn(async move { store.append(Class::Bulk, batch(0, 1, 1000)).await })
+    };
+    for _ in 0..5 {
+        let append = store.append(Class::Critical, batch(0, 1, 1000));
+        let append = tokio::time::timeout(Duration::from_secs(10), append).await;
+        append.expect("critical is not held").expect("room");
+    }
+    assert!(!held.is_finished());
+    assert_eq!(store.pending(Class::Bulk), 0..0);
+    store.hurry();
+    held.await.expect("no panic").expect("room");
+    assert_eq!(store.pending(Class::Bulk), 0..1);
+}
+
+#[tokio::test]
+async fn the_store_drops_what_is_too_old_by_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        ttl_ms: [0, 500, 0],
+        ..options()
+    };
+    let store = open(dir.path(), options);
+    for class in [Class::Normal, Class::Critical] {
+        store.append(class, batch(0, 3, 100)).await.expect("room");
+    }
+    let mut looks = 0;
+    while store.stats().frames_expired < 3 {
+        looks += 1;
+        assert!(looks < 200, "{:?}", store.stats());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.pending(Class::Normal), 3..3);
+    assert_eq!(store.pending(Class::Critical), 0..3);
+}

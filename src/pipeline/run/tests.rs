@@ -324,3 +324,49 @@ async fn one_sink_that_fails_fails_the_record_whichever_it_is() {
         assert_eq!((rig.ledger.released(), rig.ledger.failed()), (0, 1));
     }
 }
+
+/// Takes one class only.
+struct Picky {
+    seen: Arc<AtomicUsize>,
+}
+
+impl Sink for Picky {
+    type Error = Full;
+
+    async fn run(self, inlet: Inlet) -> Result<(), Full> {
+        let [_bulk, _normal, mut critical] = inlet.by_class();
+        while let Some(batch) = critical.recv().await {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+            batch.ack.done();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_class_that_is_held_up_holds_up_no_other() {
+    let nodes = vec![node("a", Role::Source, &[]), node("k", Role::Sink, &["a"])];
+    let graph = Graph::check(nodes, &Report::default()).unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let sink = Picky {
+        seen: Arc::clone(&seen),
+    };
+    let sinks = BTreeMap::from([("k".to_owned(), sink)]);
+    let mut running = start::<Hold, Picky>(&graph, BTreeMap::new(), sinks, 1);
+    let outlet = running.outlet("a").unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let of = |class, number| Batch {
+        class,
+        ..batch(&ledger, number)
+    };
+    outlet.send(of(Class::Bulk, 0)).await;
+    let full =
+        tokio::time::timeout(Duration::from_millis(50), outlet.send(of(Class::Bulk, 1))).await;
+    assert!(full.is_err(), "a queue of one is full");
+    for number in 2..10 {
+        outlet.send(of(Class::Critical, number)).await;
+    }
+    drop(outlet);
+    running.drain(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), 8);
+}

@@ -40,6 +40,14 @@ pub(super) struct Buffer {
     pub commit: Commit,
     /// Free space that is left to others, in bytes.
     pub free_bytes_min: u64,
+    /// Whether messages are compressed.
+    pub compress: bool,
+    /// Age at which messages of a class are dropped, in milliseconds.
+    pub ttl_ms: [u64; 3],
+    /// Bytes of pages that may be written in a day.
+    pub wear_bytes_per_day: u64,
+    /// How long a group waits while that is short, in milliseconds.
+    pub wear_latency_ms_max: u64,
 }
 
 impl Buffer {
@@ -51,6 +59,10 @@ impl Buffer {
             policy: self.policy,
             commit: self.commit,
             free_bytes_min: self.free_bytes_min,
+            compress: self.compress,
+            ttl_ms: self.ttl_ms,
+            wear_bytes_per_day: self.wear_bytes_per_day,
+            wear_latency_ms_max: self.wear_latency_ms_max,
             ..Options::default()
         }
     }
@@ -66,6 +78,10 @@ impl Buffer {
                 policy: Policy::DropOldest,
                 commit: Commit::default(),
                 free_bytes_min: 64 * MIB,
+                compress: false,
+                ttl_ms: [0; 3],
+                wear_bytes_per_day: 0,
+                wear_latency_ms_max: 1000,
             };
         };
         let segment_mb = section.integer("segment_mb", 1..=256, 4);
@@ -103,6 +119,12 @@ impl Buffer {
                 latency_ms_max: section.integer("commit_ms_max", 0..=10_000, commit.latency_ms_max),
             },
             free_bytes_min: MIB * section.integer("leave_free_mb", 0..=1 << 20, 64),
+            compress: section.flag("compress", false),
+            ttl_ms: ["ttl_bulk_s", "ttl_normal_s", "ttl_critical_s"]
+                .map(|key| 1000 * section.integer(key, 0..=u64::from(u32::MAX), 0)),
+            wear_bytes_per_day: 1_000_000
+                * section.integer("wear_budget_mb_per_day", 0..=1 << 30, 0),
+            wear_latency_ms_max: section.integer("wear_commit_ms_max", 0..=10_000, 1000),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::message::{self, Message};
 use super::stage::Form;
-use crate::buffer::Dropped;
+use crate::buffer::{Dropped, Why};
 use crate::clock::{self, BootId};
 use crate::payload::{self, ItemBody};
 use crate::record::{Body, Cause, Class, Gap, Record};
@@ -76,11 +76,15 @@ impl GapStream {
     }
 
     fn count_dropped(&self, dropped: Dropped<'_>) -> Vec<u8> {
+        let cause = match dropped.why {
+            Why::Space => Cause::BufferFull,
+            Why::Age => Cause::Expired,
+        };
         let mut missing: BTreeMap<(BootId, String), Missing> = BTreeMap::new();
         let mut carried = Vec::new();
         let mut unread = dropped.positions.end - dropped.positions.start;
         for (_, frame) in dropped.frames {
-            let Ok(message) = message::read(frame) else {
+            let Ok(message) = message::read(&frame) else {
                 continue;
             };
             unread -= 1;
@@ -92,16 +96,19 @@ impl GapStream {
         }
         let total: u64 = missing.values().map(|missing| missing.records).sum();
         self.stats.dropped.add(total);
+        if cause == Cause::Expired {
+            self.stats.expired.add(total);
+        }
         let now = clock::monotonic_ns();
         // Gaps that were themselves still to be sent are told again, so that nothing goes unsaid.
         let mut records: Vec<Record> = Vec::new();
         let mut beyond = 0;
-        for (cause, lost, detail) in carried {
+        for (told, lost, detail) in carried {
             if records.len() == STREAMS_MAX / 2 {
                 beyond += lost.unwrap_or(0);
                 continue;
             }
-            records.push(gap(now, cause, lost, detail));
+            records.push(gap(now, told, lost, detail));
         }
         for ((boot, stream), missing) in missing {
             if records.len() == STREAMS_MAX {
@@ -110,23 +117,24 @@ impl GapStream {
             }
             let Range { start, end } = missing.seqs;
             let detail = format!("boot {boot} stream {stream} seq {start} to {}", end - 1);
-            records.push(gap(now, Cause::BufferFull, Some(missing.records), detail));
+            records.push(gap(now, cause, Some(missing.records), detail));
         }
         if beyond > 0 {
             let detail = "further streams".to_owned();
-            records.push(gap(now, Cause::BufferFull, Some(beyond), detail));
+            records.push(gap(now, cause, Some(beyond), detail));
         }
         if unread > 0 || records.is_empty() {
             let detail = format!(
                 "class {}: {unread} messages that could not be read",
                 dropped.class.name()
             );
-            records.push(gap(now, Cause::BufferFull, None, detail));
+            records.push(gap(now, cause, None, detail));
         }
         tracing::warn!(
             class = dropped.class.name(),
             records = total,
-            "the buffer is full: dropped the oldest"
+            cause = cause.name(),
+            "dropped the oldest of the buffer"
         );
         self.message(dropped.class, &records)
     }
@@ -197,6 +205,8 @@ fn gaps_in(payload: &[u8]) -> Vec<(Cause, Option<u64>, String)> {
         } => {
             let known = if cause == Cause::Refused.name() {
                 Cause::Refused
+            } else if cause == Cause::Expired.name() {
+                Cause::Expired
             } else if cause == Cause::Corruption.name() {
                 Cause::Corruption
             } else {

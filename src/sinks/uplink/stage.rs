@@ -4,13 +4,15 @@ use super::message::{self, Message};
 use crate::buffer::{self, Store};
 use crate::clock::BootId;
 use crate::payload::{Encoding, Envelope};
-use crate::pipeline::{Ack, Batch, Inlet};
+use crate::pipeline::{Ack, Batch, ClassInlet, Inlet};
 use crate::record::{Body, Class, Record};
-use crate::stats::SinkStats;
+use crate::stats::{Count, SinkStats};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Records taken from the pipeline before they are stored together.
 const GROUP_RECORDS_MAX: usize = 16_384;
@@ -81,13 +83,15 @@ struct Numbering {
     next_seq: u64,
 }
 
+/// How long an append waits before it is asked why.
+const HELD_LOOK: Duration = Duration::from_secs(1);
+
 /// Takes batches and stores them.
 pub(super) struct Stage {
     form: Form,
     store: Arc<Store>,
     append_bytes_max: u64,
     stats: Arc<SinkStats>,
-    streams: HashMap<Arc<str>, Numbering>,
 }
 
 /// Batches of one class, made into one append.
@@ -113,42 +117,51 @@ impl Stage {
             store,
             append_bytes_max,
             stats,
-            streams: HashMap::new(),
         }
     }
 
-    /// Stores what comes until the inlet closes. What is in the inlet then is stored before this returns.
-    pub(super) async fn run(mut self, mut inlet: Inlet) -> Result<(), buffer::Error> {
+    /// Stores what comes until the inlet closes. What is in the inlet then is stored before this returns. Classes are
+    /// separate logs: none waits for another, and their syncs run side by side.
+    pub(super) async fn run(self, inlet: Inlet) -> Result<(), buffer::Error> {
+        let [bulk, normal, critical] = inlet.by_class();
+        let others = async {
+            tokio::try_join!(
+                self.keep(Class::Normal, normal),
+                self.keep(Class::Critical, critical),
+            )?;
+            // The inlets of all classes close together: this is a drain, and what is held is stored.
+            self.store.hurry();
+            Ok(())
+        };
+        tokio::try_join!(self.keep(Class::Bulk, bulk), others)?;
+        Ok(())
+    }
+
+    /// Stores what comes of one class.
+    async fn keep(&self, class: Class, mut inlet: ClassInlet) -> Result<(), buffer::Error> {
+        // A stream has one class, so that its numbers are in one place.
+        let mut streams = HashMap::new();
         while let Some(first) = inlet.recv().await {
-            let mut groups: [Group; 3] = Default::default();
+            let mut group = Group::default();
             let mut taken = 0;
             let mut next = Some(first);
             while let Some(batch) = next {
                 taken += batch.records.len();
-                self.add(batch, &mut groups);
+                self.add(batch, &mut streams, &mut group);
                 next = if taken < GROUP_RECORDS_MAX {
                     inlet.try_recv()
                 } else {
                     None
                 };
             }
-            let [bulk, normal, critical] = groups;
-            // Classes are separate logs: their syncs run side by side in one group commit of the writer.
-            let (a, b, c) = tokio::join!(
-                self.store(Class::Bulk, bulk),
-                self.store(Class::Normal, normal),
-                self.store(Class::Critical, critical),
-            );
-            a.and(b).and(c)?;
+            self.store(class, group).await?;
         }
         Ok(())
     }
 
     /// Numbers the records of a batch and writes them as messages into the group of their class.
-    fn add(&mut self, batch: Batch, groups: &mut [Group; 3]) {
-        let group = &mut groups[batch.class as usize];
-        let numbering = self
-            .streams
+    fn add(&self, batch: Batch, streams: &mut HashMap<Arc<str>, Numbering>, group: &mut Group) {
+        let numbering = streams
             .entry(Arc::clone(&batch.stream))
             .or_insert_with(|| Numbering {
                 topic: self.form.topic_of(&batch.stream),
@@ -179,9 +192,6 @@ impl Stage {
 
     /// Appends a group, as often as it takes, and acknowledges it.
     async fn store(&self, class: Class, group: Group) -> Result<(), buffer::Error> {
-        if group.acks.is_empty() {
-            return Ok(());
-        }
         let Group {
             frames,
             acks,
@@ -192,10 +202,7 @@ impl Stage {
             self.append(class, part).await?;
         }
         self.stats.durable.add(records);
-        let written = self.store.stats().bytes_written;
-        self.stats
-            .stored_bytes
-            .add(written.saturating_sub(self.stats.stored_bytes.get()));
+        self.note_written();
         for (stream, seq) in through {
             // The audit trail of promise 1: a test that kills the agent holds this line against what the broker got.
             tracing::debug!(%stream, boot = %self.form.boot, seq, "durable through");
@@ -204,13 +211,39 @@ impl Stage {
         Ok(())
     }
 
+    fn note_written(&self) {
+        let raise = |count: &Count, to: u64| count.add(to.saturating_sub(count.get()));
+        let written = self.store.stats();
+        raise(&self.stats.stored_bytes, written.bytes_written);
+        raise(&self.stats.page_bytes, written.page_bytes_written);
+        raise(&self.stats.device_bytes, self.store.device_bytes_written());
+    }
+
+    /// Says why an append waits, if it waits for the wear budget.
+    fn note_held(&self) {
+        let held = self.store.stats().degraded;
+        if let Some(held) = held.filter(|held| held.refused == 0) {
+            self.stats.fault.set(held.cause);
+            self.stats.degraded.store(true, Ordering::Relaxed);
+        }
+    }
+
     async fn append(&self, class: Class, frames: buffer::Batch) -> Result<(), buffer::Error> {
         let mut frames = frames;
         let mut wait_ms = RETRY_MS_MIN;
         loop {
-            let refused = match self.store.append(class, frames).await {
+            let mut append = pin!(self.store.append(class, frames));
+            let outcome = loop {
+                match timeout(HELD_LOOK, &mut append).await {
+                    Ok(outcome) => break outcome,
+                    Err(_) => self.note_held(),
+                }
+            };
+            let refused = match outcome {
                 Ok(_) => {
-                    if self.stats.degraded.swap(false, Ordering::Relaxed) {
+                    // This class may be well while another is held.
+                    let is_well = self.store.stats().degraded.is_none();
+                    if is_well && self.stats.degraded.swap(false, Ordering::Relaxed) {
                         self.stats.fault.set("");
                         tracing::info!("the buffer writes again");
                     }

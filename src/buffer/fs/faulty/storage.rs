@@ -1,6 +1,6 @@
 //! The simulated disk as the buffer sees it.
 
-use super::super::{Storage, StorageFile};
+use super::super::{Moment, Storage, StorageFile};
 use super::{Change, Dir, Fault, Inode, Op, Random, SimDisk};
 use std::io;
 use std::path::Path;
@@ -80,6 +80,14 @@ impl Storage for SimDisk {
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(self.medium().free.unwrap_or(1 << 40))
+    }
+
+    fn device_bytes_written(&self, _dir: &Path) -> Option<u64> {
+        None
+    }
+
+    fn moment(&self) -> Moment {
+        self.medium().moment
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Box<dyn Send + Sync>> {
