@@ -63,6 +63,8 @@ pub(super) struct Drivers {
     pub read: Vec<PathBuf>,
     /// Addresses that the driver may connect to.
     pub network: Vec<String>,
+    /// CAN interfaces that the driver may use.
+    pub can: Vec<String>,
     /// Time between two readings, for drivers that do not pace themselves, in milliseconds.
     pub interval_ms: u32,
     /// How long to watch, in seconds; for ever if absent.
@@ -140,7 +142,7 @@ struct Words {
 }
 
 /// Flags that take a value.
-const VALUED: [&str; 13] = [
+const VALUED: [&str; 14] = [
     "log",
     "log-format",
     "dir",
@@ -148,6 +150,7 @@ const VALUED: [&str; 13] = [
     "device",
     "read-path",
     "network",
+    "can",
     "interval-ms",
     "seconds",
     "sink",
@@ -371,6 +374,7 @@ impl Words {
                 .map(PathBuf::from)
                 .collect(),
             network: self.texts("network")?,
+            can: self.texts("can")?,
             interval_ms: self.number("interval-ms")?.unwrap_or(1000),
             seconds: self.number("seconds")?,
             write,
