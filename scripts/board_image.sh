@@ -40,9 +40,10 @@ disk_mib=256
 modules_initrd=(ext4 crc32c_generic virtio_blk virtio_mmio sdhci-esdhc-imx sdhci-iproc bcm2835 i2c-imx pca9450-regulator
     fixed gpio-regulator)
 # What the tests need beside that. Networks: fec with its PHYs and the fuses that hold its address, virtio, and USB (dwc2)
-# for the Raspberry Pi. Chips: lm75 and dps310 by the kernel's own drivers. CAN: vcan.
+# for the Raspberry Pi. Chips: lm75 and dps310 by the kernel's own drivers, and a
+# magnetometer with triggers for its buffer. CAN: vcan.
 modules_root=(i2c-dev i2c-bcm2835 lm75 dps310 fec at803x realtek micrel virtio_net dwc2 cdc_ether rndis_host rtc-snvs
-    nvmem-imx-ocotp phy-generic vcan can-raw)
+    nvmem-imx-ocotp phy-generic vcan can-raw st_magn_i2c iio-trig-hrtimer)
 # What the board needs whose power is cut.
 modules_store=(virtio_mmio virtio_blk virtio_console ext4 f2fs crc32c_generic crc32_generic)
 
@@ -148,6 +149,7 @@ cp -a "$sysroot"/etc/sensors* "$tree/etc/"
 cp -r lab/board/root/. "$tree/"
 chmod 755 "$tree"/etc/init.d/* "$tree"/usr/share/udhcpc/default.script
 install -m 755 "$binaries/dunlin" "$tree/usr/bin/dunlin" -D
+install -m 755 "$sysroot"/usr/bin/{cansend,candump} "$tree/usr/bin/"
 install -m 644 "$binaries"/drivers/*.so "$tree/usr/lib/dunlin/drivers/"
 for kernel in "${kernels[@]}"; do modules "$kernel" "$tree" "${modules_initrd[@]}" "${modules_root[@]}"; done
 

@@ -85,6 +85,9 @@ walk_drivers() {
     check "i2c, refused" '^open -22 ' '' i2c bus=9 chip=registers registers=name=a,address=1,mask=0x100
     check "gpio, no chip" '^open -95 ' '' gpio chip=/dev/null lines=line=0
     check "gpio, refused" '^open -22 ' '' gpio chip=77 lines=line=0 lines=line=1,direction=output,edge=both
+    check "can, no interface" '^open -(19|95) ' '' can interface=nocan0 frames=true filters=id=1,mask=0 \
+        signals=name=a,id=1,start=0,length=8 signals=name=b,id=0x800,start=7,length=16,order=big,type=signed
+    check "can, refused" '^open -22 ' '' can interface=can0 signals=name=a,id=1,start=0,length=8 signals=name=a,id=2,start=0,length=8
     start_line
     check "serial, lines" 'sample .* 1 2 0 0$' 'read 1 300\nread 9 300\n' \
         serial "port=$scratch/tty" values=name=a,column=1 values=name=b,key=x "separator= "
@@ -96,8 +99,11 @@ walk_drivers() {
     # The chips are played by a filter for system calls, which qemu-user does not emulate.
     if [[ ${chips:-yes} == no ]]; then
         echo "skipped under qemu-user: i2c with chips: ffi/drivers/tests/i2c_bus.c needs seccomp, which is not emulated"
+        echo "skipped under qemu-user: iio: the fifteen libraries that libiio is linked to are not copied out of the image"
         return
     fi
+    check "iio, no sensor" '^open -19 ' '' iio device=none channels=id=temp channels=id=pressure buffer=4 trigger=t
+    check "iio, refused" '^open -22 ' '' iio device=none channels=id=temp channels=id=temp,name=b
     bus=(env "I2C_SCRIPT=$sick" "$out/i2c_bus")
     check "i2c, chip and faults" 'end -19 .*No such device' "$(printf 'read 9 100\\n%.0s' {1..6})" i2c bus=/dev/null chip=tmp105
     check "i2c, not acknowledged" '^open -5 ' '' i2c bus=/dev/null chip=tmp105 address=0x4a

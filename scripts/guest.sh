@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Tests drivers on what a kernel has to bring along: GPIO chips that the kernel simulates (gpio-sim). Builds a
-# user-mode Linux, which is a program and needs neither an emulator nor a module of this machine's kernel, from Debian's
-# source package, and runs ffi/drivers/tests/guest/ in it. It sees this machine's files, and its own devices.
+# Tests drivers on what a kernel has to bring along: GPIO chips that the kernel simulates (gpio-sim), a virtual CAN
+# interface (vcan), a sensor that it makes up (iio_dummy). The kit checks the drivers there, too. Builds a user-mode Linux,
+# which is a program and needs neither an emulator nor a module of this machine's kernel, from Debian's source package, and
+# runs ffi/drivers/tests/guest/ in it. It sees this machine's files, and its own devices.
 #
 #   scripts/guest.sh             builds the kernel where it is missing (five minutes on two cores, once), runs the tests
 #   scripts/guest.sh FILTER      runs the tests whose names hold FILTER
@@ -53,11 +54,16 @@ if [[ ! -x $kernel ]]; then
 fi
 if [[ ${1:-} == --kernel ]]; then exit; fi
 
+for tool in cansend candump cangen ip; do
+    have "$tool" || die "$tool is missing" "scripts/setup.sh test"
+done
+cargo build --locked --quiet -p dunlin-driver-kit
+kit=$root/target/debug/dunlin-driver-kit
 tests=$(cargo test --locked --quiet --no-run -p dunlin-drivers --test guest --message-format json |
     jq -r 'select(.reason == "compiler-artifact" and .target.name == "guest") | .executable')
 say "booting $kernel"
 said=$build/said
 timeout "$seconds_max" "$kernel" mem=256M rw rootfstype=hostfs rootflags=/ init="$root/lab/guest_init.sh" quiet \
-    con=null con0=null,fd:1 "GUEST_TESTS=$tests" "GUEST_FILTER=${1:-}" </dev/null 2>&1 | tr -d '\r' | tee "$said" ||
+    con=null con0=null,fd:1 "GUEST_TESTS=$tests" "GUEST_KIT=$kit" "GUEST_FILTER=${1:-}" </dev/null 2>&1 | tr -d '\r' | tee "$said" ||
     die "the guest did not end by itself" "its output is above"
 grep -q '^guest: 0$' "$said" || die "tests failed in the guest" "their output is above"

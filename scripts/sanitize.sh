@@ -20,7 +20,8 @@ base=(gcc -std=c11 -D_GNU_SOURCE -Iffi/include -Iffi/drivers/c -fPIC -g -O1 -Wal
 watched=("${base[@]}" -fno-omit-frame-pointer -fno-sanitize-recover=all
     -fsanitize=address -fsanitize=undefined -fsanitize=float-cast-overflow -fsanitize=float-divide-by-zero)
 flags_of() { pkg-config --cflags --libs "$1"; }
-declare -A libraries=([sim]="" [host]=-lsensors [modbus]="$(flags_of libmodbus)" [i2c]="" [gpio]="$(flags_of libgpiod)" [serial]="")
+declare -A libraries=([sim]="" [host]=-lsensors [modbus]="$(flags_of libmodbus)" [i2c]="" [gpio]="$(flags_of libgpiod)" [serial]=""
+    [can]="" [iio]="$(flags_of libiio)")
 
 # build_driver NAME OBJECT COMPILER...
 build_driver() {
@@ -91,4 +92,12 @@ starve host disks=/ interfaces=lo
 starve modbus "address=127.0.0.1:$modbus_port" registers=name=a,address=0 registers=name=b,table=coil,address=600
 bus=("$out/i2c_bus")
 starve i2c bus=/dev/null chip=tmp105
-echo "sanitize: sim, host, modbus, i2c, gpio and serial are clean, in $SECONDS s"
+bus=()
+starve serial "port=$scratch/tty" values=name=a,column=1 values=name=b,key=x "separator= "
+starve serial "port=$scratch/tty" framing=delimited
+# No devices of these kinds here: what starves is the way to the refusal, which names them.
+bus=(env STARVE_REFUSED=yes)
+starve gpio chip=/dev/null lines=line=0 lines=line=1,direction=output
+starve can interface=nocan0 frames=true filters=id=1 signals=name=a,id=1,start=0,length=8 signals=name=b,id=2,start=8,length=8
+starve iio device=none channels=id=temp channels=id=pressure
+echo "sanitize: sim, host, modbus, i2c, gpio, serial, can and iio are clean, in $SECONDS s"

@@ -28,12 +28,12 @@ deny_version=0.20.2
 cross_version=0.2.5
 
 packages_run=(
-    build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev libgpiod-dev
+    build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev libgpiod-dev libiio-dev
     mosquitto mosquitto-clients openssl python3 python3-venv curl ca-certificates
 )
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-    valgrind strace socat jq shellcheck procps e2fsprogs btrfs-progs python3-fusepy flex bison bc xz-utils
+    valgrind strace socat jq shellcheck procps e2fsprogs btrfs-progs python3-fusepy flex bison bc xz-utils can-utils iproute2 cmake
 )
 
 packages_flash=(

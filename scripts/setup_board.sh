@@ -22,6 +22,25 @@ board_packages=(
     libsensors5=1:3.6.0-7.1
     libsensors-config=1:3.6.0-7.1
     libgpiod2=1.6.3-1+b3
+    can-utils=2020.11.0-1
+    # libiio, and what it is linked to
+    libiio0=0.24-4
+    libavahi-client3=0.8-10+deb12u1
+    libavahi-common3=0.8-10+deb12u1
+    libdbus-1-3=1.14.10-1~deb12u1
+    libsystemd0=252.39-1~deb12u2
+    libcap2=1:2.66-4+deb12u3+b1
+    libgcrypt20=1.10.1-3+deb12u1
+    libgpg-error0=1.46-1
+    liblz4-1=1.9.4-1
+    libzstd1=1.5.4+dfsg2-5
+    liblzma5=5.4.1-1+deb12u2
+    libusb-1.0-0=2:1.0.26-1
+    libudev1=252.39-1~deb12u2
+    libxml2=2.9.14+dfsg-1.3~deb12u6
+    libicu72=72.1-3+deb12u1
+    zlib1g=1:1.2.13.dfsg-1
+    "libstdc++6=12.2.0-14+deb12u1"
 )
 
 # Nothing where there is no QEMU.

@@ -22,4 +22,4 @@ run() {
 
 start_modbus_server
 walk_drivers 10
-echo "valgrind: sim, host, modbus, i2c, gpio and serial are clean, in $SECONDS s"
+echo "valgrind: sim, host, modbus, i2c, gpio, serial, can and iio are clean, in $SECONDS s"

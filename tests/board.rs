@@ -5,6 +5,8 @@ mod support;
 
 #[path = "board/boards.rs"]
 mod boards;
+#[path = "board/can.rs"]
+mod can;
 #[path = "board/clock.rs"]
 mod clock;
 #[path = "board/figures.rs"]
@@ -13,6 +15,8 @@ mod figures;
 mod gpio;
 #[path = "board/i2c.rs"]
 mod i2c;
+#[path = "board/iio.rs"]
+mod iio;
 #[path = "board/machine/mod.rs"]
 mod machine;
 #[path = "board/station.rs"]

@@ -214,6 +214,12 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         &["sources.sim.grants.network", "plc:502"],
     ),
     (
+        "grant of no interface",
+        "driver = \"sim\"",
+        "driver = \"sim\"\ngrants = { can = [\"can 0\"] }",
+        &["sources.sim.grants.can", "can 0", "ip link"],
+    ),
+    (
         "limit too small",
         "driver = \"sim\"",
         "driver = \"sim\"\nlimits = { memory_mb = 1 }",

@@ -33,6 +33,13 @@ const GPIOD: Library = Library {
     pkg_config: true,
 };
 
+const IIO: Library = Library {
+    name: "libiio",
+    package: "libiio-dev",
+    header: "iio.h",
+    pkg_config: true,
+};
+
 /// A driver: its name, its sources and its C library.
 struct Driver {
     name: &'static str,
@@ -70,6 +77,16 @@ const DRIVERS: &[Driver] = &[
         name: "serial",
         sources: &["serial.c", "serial_framing.c"],
         library: None,
+    },
+    Driver {
+        name: "can",
+        sources: &["can.c"],
+        library: None,
+    },
+    Driver {
+        name: "iio",
+        sources: &["iio.c"],
+        library: Some(IIO),
     },
 ];
 

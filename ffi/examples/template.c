@@ -24,6 +24,7 @@
 struct dunlin_device {
   int64_t count;
   int64_t step;
+  uint32_t next; /* channel of the next sample: what had no room in one read comes first in the next */
   double set_point;
   const char *why; /* of the latest failure, for explain */
 };
@@ -74,20 +75,19 @@ static int32_t template_channels(dunlin_device *self, dunlin_channel *out, uint3
 
 /* Not paced (see flags below): measures each channel once, now. */
 static int32_t template_read(dunlin_device *self, dunlin_sample *out, uint32_t cap, uint32_t timeout_ms) {
-  uint32_t n = 0;
+  uint32_t n;
   (void)timeout_ms;
   memset(out, 0, sizeof *out * cap); /* stamp 0: the host stamps; lost 0, quality good */
-  if (n < cap) {
-    self->count += self->step;
-    out[n].channel = CHANNEL_COUNT;
-    out[n].value.i64 = self->count;
-    n++;
+  for (n = 0; n < cap && self->next < CHANNELS; n++) {
+    out[n].channel = self->next++;
+    if (out[n].channel == CHANNEL_COUNT) {
+      self->count += self->step;
+      out[n].value.i64 = self->count;
+    } else {
+      out[n].value.f64 = self->set_point;
+    }
   }
-  if (n < cap) {
-    out[n].channel = CHANNEL_SET_POINT;
-    out[n].value.f64 = self->set_point;
-    n++;
-  }
+  self->next %= CHANNELS;
   return (int32_t)n;
 }
 

@@ -71,6 +71,8 @@ pub(super) struct Drivers {
     pub read: Vec<PathBuf>,
     /// Addresses that the driver may connect to.
     pub network: Vec<String>,
+    /// CAN interfaces that the driver may use.
+    pub can: Vec<String>,
     /// Time between two readings, for drivers that do not pace themselves, in milliseconds.
     pub interval_ms: u32,
     /// How long to watch, in seconds; for ever if absent.
@@ -160,6 +162,7 @@ const VALUED: [&str; 14] = [
     "device",
     "read-path",
     "network",
+    "can",
     "interval-ms",
     "seconds",
     "sink",
@@ -394,6 +397,7 @@ impl Words {
                 .map(PathBuf::from)
                 .collect(),
             network: self.texts("network")?,
+            can: self.texts("can")?,
             interval_ms: self.number("interval-ms")?.unwrap_or(1000),
             seconds: self.number("seconds")?,
             write,

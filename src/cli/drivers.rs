@@ -40,6 +40,7 @@ pub(super) fn drivers(
     spec.grants.devices = request.devices;
     spec.grants.read = request.read;
     spec.grants.network = request.network;
+    spec.grants.can = request.can;
     spec.interval_ms = Some(request.interval_ms.max(1));
     let seconds = request.seconds.map(Duration::from_secs);
     runtime()?.block_on(async {

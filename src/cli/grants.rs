@@ -45,6 +45,13 @@ fn rows(spec: &Spec) -> Vec<[String; 3]> {
         };
         rows.push(row("network", address.clone(), &held));
     }
+    for interface in &spec.grants.can {
+        rows.push(row(
+            "can",
+            interface.clone(),
+            "raw CAN frames, of any interface",
+        ));
+    }
     if rows.is_empty() {
         let held = "system libraries and its own file";
         rows.push(row("none", "-".to_owned(), held));

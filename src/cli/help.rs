@@ -129,7 +129,7 @@ Usage: dunlin drivers list [--dir DIR]
        dunlin drivers watch DRIVER [-o KEY=VALUE]... [GRANTS] [--interval-ms N] [--seconds N]
        dunlin drivers write DRIVER CHANNEL VALUE [-o KEY=VALUE]... [GRANTS]
 
-DRIVER is a name (sim, host, modbus, i2c, gpio, serial) looked up in DIR, or a path to a .so with a slash in it.
+DRIVER is a name (sim, host, modbus, i2c, gpio, serial, can, iio) looked up in DIR, or a path to a .so with a /.
 
   show         what each driver of a configuration may reach and use up; loads none
   probe        what it says of itself: version, options, extensions
@@ -144,6 +144,7 @@ Grants, as in a configuration; without one a driver may touch no device and no n
   --device PATH      read and write this device node
   --read-path PATH   read below this path
   --network ADDR     connect to this address, such as 127.0.0.1:502
+  --can INTERFACE    raw frames of this CAN interface, such as can0
 
   dunlin drivers read sim -o rate_hz=10
   dunlin drivers read i2c -o bus=/dev/i2c-2 -o address=0x49 -o chip=tmp105 --device /dev/i2c-2";

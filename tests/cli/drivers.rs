@@ -13,7 +13,9 @@ fn of_sim<'a>(action: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn list_shows_every_driver_with_its_version() {
     let list = well(&["drivers", "list", "--dir", dunlin_drivers::DIR]);
-    for driver in ["sim", "host", "modbus", "i2c", "gpio", "serial"] {
+    for driver in [
+        "sim", "host", "modbus", "i2c", "gpio", "serial", "can", "iio",
+    ] {
         let line = list
             .lines()
             .find(|line| line.split_whitespace().next() == Some(driver));
@@ -47,7 +49,7 @@ fn show_lists_what_each_driver_may_reach() {
     let text = format!(
         "[agent]\nname = \"gw\"\nstate_dir = \"{0}/state\"\nruntime_dir = \"{0}/run\"\ndriver_dir = \"{1}\"\n\
          [sources.boiler]\ntype = \"driver\"\ndriver = \"sim\"\n\
-         grants = {{ devices = [\"/dev/null\", \"/dev/not-there\"], read = [\"/sys\"], network = [\"192.0.2.17:502\"] }}\n\
+         grants = {{ devices = [\"/dev/null\", \"/dev/not-there\"], read = [\"/sys\"], network = [\"192.0.2.17:502\"], can = [\"can0\"] }}\n\
          [sources.plain]\ntype = \"driver\"\ndriver = \"sim\"\nlimits = {{ memory_mb = 64 }}\n\
          [sinks.screen]\ntype = \"console\"\ninputs = [\"boiler\", \"plain\"]\n",
         dir.path().display(),
@@ -65,6 +67,7 @@ fn show_lists_what_each_driver_may_reach() {
             "192.0.2.17:502",
             "TCP port 502, of any address",
         ),
+        ("boiler", "can", "can0", "raw CAN frames, of any interface"),
         ("plain", "none", "-", "its own file"),
         ("plain", "limits", "memory 64 MiB", "ended or refused"),
     ] {

@@ -51,11 +51,12 @@ fn measure(target: &Target) -> Result<(Vec<Duration>, usize), Trouble> {
     block_on(async {
         let mut host = Host::spawn(&spec)?;
         host.open().await?;
+        let wait_ms = target.wait_ms(host.describe().await?.paced, 50);
         let until = Instant::now() + Duration::from_secs(u64::from(target.seconds.max(1)));
         let (mut times, mut samples) = (Vec::new(), 0);
         while Instant::now() < until {
             let started = Instant::now();
-            samples += host.read(READ_CAP_MAX, 50).await?.len();
+            samples += host.read(READ_CAP_MAX, wait_ms).await?.len();
             times.push(started.elapsed());
         }
         host.close().await?;

@@ -75,9 +75,10 @@ pub(crate) fn reads(target: &Target) -> Outcome {
     let spec = target.spec()?;
     block_on(async {
         let mut host = opened(&spec).await?;
+        let wait_ms = target.wait_ms(host.describe().await?.paced, TIMEOUT_MS);
         let mut samples = 0;
         for _ in 0..READS {
-            samples += host.read(8, TIMEOUT_MS).await?.len();
+            samples += host.read(8, wait_ms).await?.len();
             // Late writes of threads, and what goes wrong between reads, need a moment to be seen.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -92,8 +93,9 @@ pub(crate) fn reads_any_capacity(target: &Target) -> Outcome {
     let spec = target.spec()?;
     block_on(async {
         let mut host = opened(&spec).await?;
+        let wait_ms = target.wait_ms(host.describe().await?.paced, TIMEOUT_MS);
         for cap in [1, 2, READ_CAP_MAX, 1, READ_CAP_MAX] {
-            host.read(cap, TIMEOUT_MS).await?;
+            host.read(cap, wait_ms).await?;
         }
         Ok(format!("1, 2 and {READ_CAP_MAX}"))
     })?
@@ -107,7 +109,8 @@ pub(crate) fn returns_in_time(target: &Target) -> Outcome {
         let mut longest = Duration::ZERO;
         for timeout_ms in [0, TIMEOUT_MS].repeat(5) {
             let started = Instant::now();
-            host.read(READ_CAP_MAX, timeout_ms).await?;
+            let wait_ms = target.wait_ms(paced, timeout_ms);
+            host.read(READ_CAP_MAX, wait_ms).await?;
             let took = started.elapsed();
             let limit = Duration::from_millis(u64::from(timeout_ms + SLACK_MS));
             if paced && took > limit {
@@ -125,11 +128,12 @@ pub(crate) fn stamps_in_order(target: &Target) -> Outcome {
     let spec = target.spec()?;
     block_on(async {
         let mut host = opened(&spec).await?;
+        let wait_ms = target.wait_ms(host.describe().await?.paced, TIMEOUT_MS);
         let until = Instant::now() + Duration::from_millis(500);
         let mut samples = 0;
         // The host compares each stamp with the clock and with the one before it.
         while Instant::now() < until {
-            samples += host.read(READ_CAP_MAX, TIMEOUT_MS).await?.len();
+            samples += host.read(READ_CAP_MAX, wait_ms).await?.len();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(format!("{samples} samples in 500 ms"))
@@ -280,7 +284,8 @@ pub(crate) fn closes(target: &Target) -> Outcome {
     let spec = target.spec()?;
     block_on(async {
         let mut host = opened(&spec).await?;
-        host.read(8, 0).await?;
+        let wait_ms = target.wait_ms(host.describe().await?.paced, 0);
+        host.read(8, wait_ms).await?;
         let started = Instant::now();
         host.close().await?;
         Ok(format!(

@@ -83,7 +83,7 @@ fn body(name: &str, target: &Target) -> Result<String, Broken> {
 
 fn life(library: &Library, target: &Target) -> Result<(), Error> {
     let mut device = Device::open(library, &target.options)?;
-    device.read(8, 0)?;
+    device.read(8, target.wait_ms(library.description().paced, 0))?;
     device.close()
 }
 
@@ -117,23 +117,24 @@ fn a_thousand_times(library: &Library, target: &Target) -> Result<String, Broken
 }
 
 fn twice_at_once(library: &Library, target: &Target) -> Result<String, Broken> {
+    let wait_ms = target.wait_ms(library.description().paced, 0);
     let mut first = Device::open(library, &target.options)?;
-    first.read(8, 0)?;
+    first.read(8, wait_ms)?;
     let mut second = match Device::open(library, &target.options) {
         Ok(second) => second,
         Err(refused @ Error::Os { .. }) => {
-            first.read(8, 0)?;
+            first.read(8, wait_ms)?;
             first.close()?;
             return Ok(format!("the second is refused: {refused}"));
         }
         Err(broken) => return Err(broken.into()),
     };
     for _ in 0..5 {
-        first.read(8, 0)?;
-        second.read(8, 0)?;
+        first.read(8, wait_ms)?;
+        second.read(8, wait_ms)?;
     }
     first.close()?;
-    second.read(8, 0)?;
+    second.read(8, wait_ms)?;
     second.close()?;
     Ok("read in turn, closed one after the other".to_owned())
 }
@@ -151,7 +152,7 @@ fn process_alone(library: &Library, target: &Target) -> Result<String, Broken> {
     let before = Moment::now();
     let mut device = Device::open(library, &target.options)?;
     for _ in 0..3 {
-        device.read(8, 20)?;
+        device.read(8, target.wait_ms(library.description().paced, 20))?;
     }
     if let Some(change) = before.first_change(&Moment::now()) {
         return Err(format!("while the device is open, {change}").into());

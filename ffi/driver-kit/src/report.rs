@@ -14,7 +14,7 @@ pub(crate) struct Result {
 }
 
 impl Result {
-    fn is_found(&self) -> bool {
+    pub(crate) fn is_found(&self) -> bool {
         !matches!(self.verdict, Verdict::Kept(_) | Verdict::Skipped(_))
     }
 

@@ -35,8 +35,9 @@ fn mapped(library: &std::path::Path) -> Result<(usize, usize), String> {
 /// One life: open, two reads, close.
 fn live(library: &Library, target: &Target) -> Result<(), Error> {
     let mut device = Device::open(library, &target.options)?;
-    device.read(8, 50)?;
-    device.read(8, 50)?;
+    let wait_ms = target.wait_ms(library.description().paced, 50);
+    device.read(8, wait_ms)?;
+    device.read(8, wait_ms)?;
     device.close()
 }
 

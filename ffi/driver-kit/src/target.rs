@@ -14,7 +14,8 @@ dunlin-driver-kit: does a driver keep the rules of dunlin/driver.h?
   dunlin-driver-kit fuzz  DRIVER.so [OPTIONS]   options and writes at random
 
   -o KEY=VALUE           an option of the driver, as in a configuration; may be given again
-  --device PATH          grants a device node; --read-path PATH a file; --network IP:PORT an address
+  --device PATH          grants a device node; --read-path PATH a file; --network IP:PORT an address;
+                         --can INTERFACE a CAN interface
   --only CHECK           this check only; may be given again
   --allow-writes         writes to the device's writable channels: only where that harms nobody
   --deadline-ms N        deadline of open, channels, write and close (2000)
@@ -104,6 +105,10 @@ impl Target {
                     let address = parser.value().map_err(failed)?.string().map_err(failed)?;
                     target.grants.network.push(address);
                 }
+                Long("can") => {
+                    let name = parser.value().map_err(failed)?.string().map_err(failed)?;
+                    target.grants.can.push(name);
+                }
                 Long("only") => target
                     .only
                     .push(parser.value().map_err(failed)?.string().map_err(failed)?),
@@ -154,6 +159,12 @@ impl Target {
             }),
             other => Err(format!("there is no command {other:?}")),
         }
+    }
+
+    /// How long a read may wait: so many milliseconds where the driver paces itself. Any other measures now, and has its
+    /// deadline for that, as it has under the agent.
+    pub(crate) fn wait_ms(&self, paced: bool, paced_ms: u32) -> u32 {
+        if paced { paced_ms } else { self.deadline_ms }
     }
 
     /// The driver in a host of this very program, as the agent runs it.

@@ -12,12 +12,31 @@ pub struct Grants {
     /// TCP addresses to connect to: `ip:port`, `[ip6]:port` or `ip:*`. The kernel can hold a driver to the ports and
     /// not to the addresses, see the ledger in `ffi/README.md`.
     pub network: Vec<String>,
+    /// CAN interfaces to read and write raw frames of. The kernel can hold a driver to CAN and not to the interface.
+    pub can: Vec<String>,
 }
 
+/// Longest name of a network interface in bytes: `IFNAMSIZ` with its NUL, linux/if.h.
+const INTERFACE_MAX: usize = 15;
+
 impl Grants {
-    /// Whether every network grant can be read; says which one cannot. Paths are not looked at: a device may come later.
+    /// Whether every network and CAN grant can be read; says which one cannot. Paths and interfaces are not looked at: a
+    /// device may come later.
     pub fn check(&self) -> Result<(), String> {
-        crate::sandbox::Addresses::parse(&self.network).map(|_| ())
+        crate::sandbox::Addresses::parse(&self.network)?;
+        match self.can.iter().find(|name| !Grants::is_interface(name)) {
+            Some(name) => Err(format!(
+                "CAN grant {name:?} is not the name of an interface"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a network interface may have this name.
+    #[must_use]
+    pub fn is_interface(name: &str) -> bool {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        (1..=INTERFACE_MAX).contains(&name.len()) && name.bytes().all(known)
     }
 }
 

@@ -128,7 +128,7 @@ fn every_mode_of_the_hostile_driver_is_used_and_every_one_that_is_named_is_there
     }
     tests += &text("driver/benches/driver_hop.rs");
     tests += &text("../tests/campaign/driver_kills.rs");
-    tests += &text("driver-kit/tests/kit.rs");
+    tests += &text("driver-kit/tests/hostile.rs");
     for mode in &modes {
         let frames = mode
             .strip_prefix("frame-")

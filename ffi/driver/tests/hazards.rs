@@ -265,9 +265,11 @@ mod libc_errno {
     pub(super) const EPERM: i32 = 1;
     pub(super) const EIO: i32 = 5;
     pub(super) const ENXIO: i32 = 6;
+    pub(super) const EBADF: i32 = 9;
     pub(super) const EACCES: i32 = 13;
     pub(super) const EMFILE: i32 = 24;
     pub(super) const ENOSYS: i32 = 38;
+    pub(super) const EAFNOSUPPORT: i32 = 97;
     pub(super) const EISCONN: i32 = 106;
     pub(super) const EALREADY: i32 = 114;
 }
@@ -314,7 +316,7 @@ fn errors_of_the_device_keep_host_and_errno() {
 #[test]
 fn the_sandbox_holds() {
     use libc_errno::{EACCES, ENOSYS, EPERM};
-    let cases: [(&str, &[i32]); 22] = [
+    let cases: [(&str, &[i32]); 25] = [
         ("constructor", &[EACCES]),
         ("fork", &[EPERM]),
         ("raw-fork", &[EPERM]),
@@ -324,6 +326,9 @@ fn the_sandbox_holds() {
         ("socket-unix", &[EPERM]),
         ("socket-udp", &[EPERM]),
         ("socket-mptcp", &[EPERM]),
+        ("socket-can", &[EPERM]),
+        ("socket-can-bcm", &[EPERM]),
+        ("bind", &[EPERM]),
         ("shadow", &[EACCES]),
         ("proc-agent", &[EACCES]),
         ("write-file", &[EACCES]),
@@ -411,6 +416,28 @@ fn grants_open_what_they_name_and_nothing_else() {
     for mode in ["socket-udp", "socket-mptcp", "socket-unix"] {
         // With the network granted the call exists, and only other sockets do not.
         assert_eq!(connect(0, mode), libc_errno::ENOSYS, "{mode}");
+    }
+}
+
+/// Whether this kernel has CAN or not: what answers is the filter for one, and the kernel for the other.
+#[test]
+fn a_can_grant_is_raw_frames_and_no_other_socket() {
+    let asked = |mode: &str, arg: &str| {
+        let mut spec = hostile(mode, arg);
+        spec.grants.can.push("can0".into());
+        errno_of(&spec)
+    };
+    let raw = asked("socket-can", "");
+    let answers = [libc_errno::EALREADY, libc_errno::EAFNOSUPPORT];
+    assert!(answers.contains(&raw), "errno {raw}");
+    for mode in ["socket-can-bcm", "socket-inet", "socket-udp", "socket-unix"] {
+        assert_eq!(asked(mode, ""), libc_errno::ENOSYS, "{mode}");
+    }
+    // An address as long as CAN's and no other; the descriptor is not there, which only the kernel says.
+    assert_eq!(asked("bind", "24"), libc_errno::EBADF);
+    assert_eq!(asked("bind", "16"), libc_errno::EBADF);
+    for other in ["28", "110", "0"] {
+        assert_eq!(asked("bind", other), libc_errno::ENOSYS, "{other}");
     }
 }
 

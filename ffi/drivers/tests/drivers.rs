@@ -6,7 +6,9 @@ use dunlin_drivers::DIR;
 
 #[test]
 fn each_driver_exports_one_symbol() {
-    for driver in ["sim", "host", "modbus", "i2c", "gpio", "serial"] {
+    for driver in [
+        "sim", "host", "modbus", "i2c", "gpio", "serial", "can", "iio",
+    ] {
         let path = format!("{DIR}/{driver}.so");
         let output = Command::new("nm")
             .args(["-D", "--defined-only", &path])

@@ -4,6 +4,9 @@
  * on until none is left to fail; each time in a process of its own. Ends with 0 if none of them crashed, leaked (where a
  * sanitizer looks) or broke the contract of open.
  *
+ * With STARVE_REFUSED in the environment the device cannot be opened, whatever memory there is: the way to the refusal is
+ * what starves.
+ *
  * As it stands it replaces malloc for all: driver and libraries. Compiled with -DWRAP it serves a driver linked with
  * --wrap=malloc,--wrap=calloc instead, so that an address sanitizer keeps malloc to itself. */
 #include <dlfcn.h>
@@ -20,6 +23,7 @@ enum { SURVIVED = 0, NONE_FAILED = 10, BROKE_CONTRACT = 11 };
 
 static long left; /* allocations until the one that fails; 0 = none does */
 static int failed;
+static int refused; /* by the driver, with memory enough */
 
 static int fails(void) {
   if (left == 0 || --left != 0) {
@@ -69,7 +73,7 @@ static int round_of(const dunlin_driver *driver, const dunlin_option *options, u
   if (status > 0 || status < -4095 || (status < 0) != (device == untouched) || why.bytes[sizeof why.bytes - 1] != '\0') {
     return BROKE_CONTRACT;
   }
-  return failed ? SURVIVED : status == 0 ? NONE_FAILED : BROKE_CONTRACT;
+  return failed ? SURVIVED : (status != 0) == refused ? NONE_FAILED : BROKE_CONTRACT;
 }
 
 /* libsensors ends the process by exit(1), and the scanner that it is generated from by exit(2): a choice, not a crash,
@@ -101,6 +105,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   int gave_up = 0;
+  refused = getenv("STARVE_REFUSED") != NULL;
   for (long nth = 1; nth < ROUNDS_MAX; nth++) {
     pid_t child = fork();
     if (child == 0) {

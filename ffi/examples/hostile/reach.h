@@ -158,6 +158,9 @@ static int32_t reach_out(dunlin_device *self) {
   if (is(self, "socket-unix")) return denied(socket(AF_UNIX, SOCK_STREAM, 0), "socket");
   if (is(self, "socket-udp")) return denied(socket(AF_INET, SOCK_DGRAM, 0), "socket");
   if (is(self, "socket-mptcp")) return denied(socket(AF_INET, SOCK_STREAM, 262), "socket");
+  if (is(self, "socket-can-bcm")) return denied(socket(AF_CAN, SOCK_DGRAM, 2), "socket");
+  if (is(self, "socket-can")) return socket(AF_CAN, SOCK_RAW, 1) >= 0 ? -EALREADY : -errno; /* where it is granted */
+  if (is(self, "bind")) return denied(bind(-1, NULL, (socklen_t)atoi(self->arg)), "bind");
   if (is(self, "shadow")) return denied(open("/etc/shadow", O_RDONLY), "shadow");
   if (is(self, "proc-agent")) {
     char path[64];

@@ -75,7 +75,9 @@ fn the_samples_of_other_pages_are_sound() {
 #[test]
 fn the_samples_of_drivers_are_sound() {
     const SINK: &str = "[sinks.out]\ntype = \"console\"\ninputs = ";
-    for driver in ["gpio", "host", "i2c", "modbus", "serial", "sim"] {
+    for driver in [
+        "can", "gpio", "host", "i2c", "iio", "modbus", "serial", "sim",
+    ] {
         let page = format!("docs/drivers/{driver}.md");
         for sample in samples(&page) {
             let names: Vec<&str> = sample

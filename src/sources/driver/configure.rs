@@ -110,7 +110,7 @@ fn grants(source: &mut Section<'_>) -> Option<Grants> {
     };
     let devices = paths("devices");
     let read = paths("read");
-    let network = section.texts("network");
+    let (network, can) = (section.texts("network"), section.texts("can"));
     for address in &network {
         if !is_address(address) {
             sound = false;
@@ -121,10 +121,19 @@ fn grants(source: &mut Section<'_>) -> Option<Grants> {
             );
         }
     }
+    for interface in can.iter().filter(|name| !Grants::is_interface(name)) {
+        sound = false;
+        section.problem(
+            "can",
+            format_args!("{interface:?} is not the name of an interface"),
+            "write it as `ip link` shows it, such as can0",
+        );
+    }
     sound.then_some(Grants {
         devices,
         read,
         network,
+        can,
     })
 }
 

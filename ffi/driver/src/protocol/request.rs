@@ -102,9 +102,11 @@ fn encode_setup(out: &mut Vec<u8>, sequence: u32, setup: &Setup) {
             w.text(&path.to_string_lossy(), TEXT_MAX_BYTES);
         }
     }
-    w.count(setup.grants.network.len());
-    for address in &setup.grants.network {
-        w.text(address, TEXT_MAX_BYTES);
+    for texts in [&setup.grants.network, &setup.grants.can] {
+        w.count(texts.len());
+        for text in texts {
+            w.text(text, TEXT_MAX_BYTES);
+        }
     }
     let limits = &setup.limits;
     for limit in [
@@ -181,6 +183,7 @@ fn decode_setup(r: &mut Reader<'_>) -> Result<Setup, Malformed> {
         devices: paths(texts(r)?),
         read: paths(texts(r)?),
         network: texts(r)?,
+        can: texts(r)?,
     };
     let limit = |r: &mut Reader<'_>| -> Result<Option<u32>, Malformed> {
         if r.flag()? {
@@ -219,6 +222,7 @@ mod tests {
                 devices: vec!["/dev/i2c-1".into()],
                 read: vec!["/sys".into(), "/proc".into()],
                 network: vec!["127.0.0.1:502".into()],
+                can: vec!["can0".into()],
             },
             limits: Limits {
                 memory_mb: None,

@@ -14,7 +14,7 @@ pub(crate) fn enter(setup: &Setup) -> Result<Vec<String>, String> {
     process::harden(setup.parent_pid)?;
     process::limit(&setup.limits, &mut missing)?;
     files::restrict(setup, &network, &mut missing)?;
-    syscalls::restrict(!setup.grants.network.is_empty())?;
+    syscalls::restrict(&setup.grants)?;
     Ok(missing)
 }
 

@@ -1,7 +1,7 @@
 //! The system call filter: two filters, of which the kernel takes the stricter answer.
 //!
-//! The first is an allow-list: what glibc 2.31 and later, libmodbus, libsensors, i2c-dev, libgpiod and serial ports use
-//! on x86-64 and aarch64, plus what a driver needs for threads, timers and files. Everything else answers `ENOSYS`, as
+//! The first is an allow-list: what glibc 2.31 and later, libmodbus, libsensors, i2c-dev, libgpiod, serial ports and
+//! raw CAN sockets use on x86-64 and aarch64, plus what a driver needs for threads, timers and files. Everything else answers `ENOSYS`, as
 //! if the kernel were older: C libraries probe for newer calls and fall back on that answer, and would fail on `EPERM`
 //! (Docker's default profile had to make the same change for `clone3` and `faccessat2`).
 //! The second says `EPERM` where a plain refusal is the better message: starting programs, tracing, signalling others.
@@ -13,6 +13,8 @@ use seccompiler::{
     SeccompCondition as Condition, SeccompFilter, SeccompRule, TargetArch,
 };
 
+use crate::spec::Grants;
+
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
 #[cfg(target_arch = "x86_64")]
@@ -21,10 +23,11 @@ const ARCH: TargetArch = TargetArch::x86_64;
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Restricts this process, and every thread that it will have.
-pub(super) fn restrict(network: bool) -> Result<(), String> {
+pub(super) fn restrict(grants: &Grants) -> Result<(), String> {
     let failed = |error: seccompiler::BackendError| format!("seccomp: {error}");
-    let allowed = allowed(network).map_err(failed)?;
-    let refused = refused(network).map_err(failed)?;
+    let (network, can) = (!grants.network.is_empty(), !grants.can.is_empty());
+    let allowed = allowed(network, can).map_err(failed)?;
+    let refused = refused(network, can).map_err(failed)?;
     let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let not_permitted = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let first = SeccompFilter::new(allowed, no_such_call, SeccompAction::Allow, ARCH);
@@ -41,12 +44,22 @@ fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, seccompiler::BackendE
     SeccompRule::new(conditions)
 }
 
+/// A socket of this kind, whatever its flags.
+fn socket(domain: i32, kind: i32, protocol: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    let number = |number: i32| u64::from(number.cast_unsigned());
+    rule(vec![
+        Condition::new(0, Len::Dword, Op::Eq, number(domain))?,
+        Condition::new(1, Len::Dword, Op::MaskedEq(0xf), number(kind))?,
+        Condition::new(2, Len::Dword, Op::Eq, number(protocol))?,
+    ])
+}
+
 /// That the first argument is this process id.
 fn pid(id: u64) -> Result<Condition, seccompiler::BackendError> {
     Condition::new(0, Len::Dword, Op::Eq, id)
 }
 
-fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
+fn allowed(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
     rules.extend(ALWAYS_X86_64.iter().map(|call| (*call, Vec::new())));
@@ -93,20 +106,21 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
         .collect();
     rules.insert(libc::SYS_prctl, vec![rule(kept?)?]);
 
+    let mut sockets = Vec::new();
+    if can {
+        sockets.push(socket(libc::AF_CAN, libc::SOCK_RAW, libc::CAN_RAW)?);
+        // An address of CAN, by its size: without an interface for this process there, and with the one of newer headers.
+        let sized = [16, 24].map(|size| Condition::new(2, Len::Dword, Op::Eq, size));
+        let sized: Result<Vec<_>, _> = sized.into_iter().map(|size| rule(vec![size?])).collect();
+        rules.insert(libc::SYS_bind, sized?);
+    }
     if network {
         // TCP only: Landlock knows its ports. Protocol 0 or IPPROTO_TCP, because Landlock does not see Multipath TCP.
-        let mut sockets = Vec::new();
         for domain in [libc::AF_INET, libc::AF_INET6] {
             for protocol in [0, libc::IPPROTO_TCP] {
-                let stream = libc::SOCK_STREAM.cast_unsigned().into();
-                sockets.push(rule(vec![
-                    Condition::new(0, Len::Dword, Op::Eq, u64::from(domain.cast_unsigned()))?,
-                    Condition::new(1, Len::Dword, Op::MaskedEq(0xf), stream)?,
-                    Condition::new(2, Len::Dword, Op::Eq, u64::from(protocol.cast_unsigned()))?,
-                ])?);
+                sockets.push(socket(domain, libc::SOCK_STREAM, protocol)?);
             }
         }
-        rules.insert(libc::SYS_socket, sockets);
         let calls = [
             libc::SYS_connect,
             libc::SYS_getpeername,
@@ -123,10 +137,13 @@ fn allowed(network: bool) -> Result<Rules, seccompiler::BackendError> {
         let none = Condition::new(4, Len::Qword, Op::Eq, 0)?;
         rules.insert(libc::SYS_sendto, vec![rule(vec![none])?]);
     }
+    if !sockets.is_empty() {
+        rules.insert(libc::SYS_socket, sockets);
+    }
     Ok(rules)
 }
 
-fn refused(network: bool) -> Result<Rules, seccompiler::BackendError> {
+fn refused(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
     rules.extend(
@@ -134,9 +151,12 @@ fn refused(network: bool) -> Result<Rules, seccompiler::BackendError> {
             .iter()
             .map(|call| (*call, Vec::new())),
     );
-    if !network {
+    if !network && !can {
         // "Operation not permitted" tells a user to grant the network; "Function not implemented" would not.
         rules.insert(libc::SYS_socket, Vec::new());
+    }
+    if !can {
+        rules.insert(libc::SYS_bind, Vec::new());
     }
     let thread: u64 = libc::CLONE_THREAD.cast_unsigned().into();
     let is_process = Condition::new(0, Len::Qword, Op::MaskedEq(thread), 0)?;
@@ -211,7 +231,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_perf_event_open,
     libc::SYS_kexec_load,
-    libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,

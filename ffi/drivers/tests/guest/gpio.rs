@@ -12,10 +12,10 @@ use crate::kit::{Session, now_ns};
 const TICK: Duration = Duration::from_millis(20);
 
 /// A chip of 8 lines, gone with its value.
-struct Chip {
+pub(crate) struct Chip {
     config: PathBuf,
     lines: PathBuf,
-    name: String,
+    pub(crate) name: String,
 }
 
 fn text(path: &Path) -> String {
@@ -24,7 +24,7 @@ fn text(path: &Path) -> String {
 }
 
 impl Chip {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let config = Path::new("/sys/kernel/config/gpio-sim").join(test);
         let bank = config.join("bank0");
         fs::create_dir_all(bank.join("line3")).unwrap();

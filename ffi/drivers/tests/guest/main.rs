@@ -3,4 +3,8 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod can;
 mod gpio;
+mod iio;
+#[path = "kit.rs"]
+mod vendor_kit;
