@@ -153,7 +153,7 @@ struct Words {
 }
 
 /// Flags that take a value.
-const VALUED: [&str; 14] = [
+const VALUED: [&str; 15] = [
     "log",
     "log-format",
     "dir",

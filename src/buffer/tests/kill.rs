@@ -69,15 +69,15 @@ fn what_was_acked_survives_sigkill() {
             .spawn()
             .expect("a child");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (started, first) = std::sync::mpsc::channel();
+        let (started, first) = std::sync::mpsc::sync_channel(1);
         let reader = std::thread::spawn(move || {
             let lines = out.lines().map_while(Result::ok);
             let ends = lines.filter_map(|line| line.split("acked ").nth(1)?.parse::<u64>().ok());
-            ends.inspect(|_| started.send(()).unwrap_or(())).last()
+            ends.inspect(|_| started.try_send(()).unwrap_or(())).last()
         });
         // From the first acknowledgement on, so that a slow machine kills a process that is at work too.
         first
-            .recv_timeout(Duration::from_secs(60))
+            .recv_timeout(Duration::from_mins(1))
             .expect("an acknowledgement");
         std::thread::sleep(Duration::from_millis(random.below(150)));
         child.kill().expect("SIGKILL");
