@@ -32,6 +32,8 @@ pub struct Process {
     pub stderr_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Primitive whose self-test is to fail; `None` but in tests.
+    pub wrong_answer: Option<String>,
 }
 
 /// Why a command did not do what was asked, and the exit code that says so.
@@ -61,12 +63,16 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         runtime_dir,
         stderr_is_terminal,
         stdout_is_terminal,
+        wrong_answer,
     } = process;
     let (command, logging) =
         args::parse(args).map_err(|message| Failure::new(Exit::Usage, message))?;
     if let Command::DriverHost = command {
         // Its standard error is the agent's log already; it has no use for a subscriber of its own.
         return Ok(Exit::Host(dunlin_driver::host_main()));
+    }
+    if let Command::KeyHost = command {
+        return Ok(Exit::Host(dunlin_crypto::key_host_main()));
     }
     log::start(logging, stderr_is_terminal);
     let defaults = Defaults {
@@ -75,14 +81,19 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
     };
     match command {
         Command::Help(text) => print(text),
-        Command::Version => print(&version()),
-        Command::Run { config } => run::run(&config, &defaults),
+        Command::Version { self_test: false } => print(&version()),
+        Command::Version { self_test: true } => print(&tested_version(wrong_answer.as_deref())?),
+        Command::Run { config } => {
+            let tested = self_test(wrong_answer.as_deref())?;
+            tracing::debug!("{tested}");
+            run::run(&config, &defaults)
+        }
         Command::Check { config, drivers } => check::check(&config, &defaults, drivers),
         Command::Status { config, json } => status::status(&config, &defaults, json),
         Command::Drivers(request) => drivers::drivers(request, &defaults, stdout_is_terminal),
         Command::Buffer { action, dir } => buffer::buffer(action, &dir),
         Command::Sub(request) => sub::sub(&request, &defaults, stdout_is_terminal),
-        Command::DriverHost => unreachable!("returned above"),
+        Command::DriverHost | Command::KeyHost => unreachable!("returned above"),
     }
 }
 
@@ -92,6 +103,32 @@ fn version() -> String {
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH
     )
+}
+
+/// Asks OpenSSL what is known; says how much of it and how long that took.
+fn self_test(wrong: Option<&str>) -> Result<String, Failure> {
+    let start = std::time::Instant::now();
+    match dunlin_crypto::self_test_with(wrong) {
+        Ok(passed) => Ok(format!(
+            "self-test of {}: {} known answers right in {} us: {}",
+            dunlin_crypto::openssl_version(),
+            passed.len(),
+            start.elapsed().as_micros(),
+            passed.join(", ")
+        )),
+        Err(error) => Err(Failure::new(
+            Exit::SelfTest,
+            format_args!(
+                "the self-test of cryptography failed: {error}. Nothing was started, because no connection of this \
+                 machine could be trusted.\n  Remedy: run `dunlin version --self-test` again; where it fails again, \
+                 install dunlin and its OpenSSL anew, and if that does not help, replace the machine."
+            ),
+        )),
+    }
+}
+
+fn tested_version(wrong: Option<&str>) -> Result<String, Failure> {
+    Ok(format!("{}\n{}", version(), self_test(wrong)?))
 }
 
 /// Prints a text and a new line. A reader that closed its end has seen enough.

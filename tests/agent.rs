@@ -10,6 +10,8 @@ mod devices;
 mod report;
 #[path = "agent/stop.rs"]
 mod stop;
+#[path = "agent/token.rs"]
+mod token;
 #[path = "agent/transforms.rs"]
 mod transforms;
 

@@ -11,7 +11,10 @@ pub(super) enum Command {
     /// Print a help text.
     Help(&'static str),
     /// Print version and build.
-    Version,
+    Version {
+        /// Whether cryptography is asked for its known answers.
+        self_test: bool,
+    },
     /// Run the agent.
     Run {
         /// Configuration file.
@@ -44,6 +47,8 @@ pub(super) enum Command {
     Sub(Sub),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
+    /// Be the process that a token's key is reached by; not for people.
+    KeyHost,
 }
 
 /// What to do with drivers.
@@ -274,7 +279,7 @@ impl Words {
 
     fn command(&mut self) -> Result<Command, String> {
         if self.flag("version") {
-            return Ok(Command::Version);
+            return Ok(Command::Version { self_test: false });
         }
         let mut help = self.flag("help");
         if self.positional.is_empty() {
@@ -322,7 +327,11 @@ impl Words {
             "buffer" => self.buffer(),
             "sub" => self.sub().map(Command::Sub),
             "driver-host" => Ok(Command::DriverHost),
-            _ => Ok(Command::Version),
+            "key-host" => Ok(Command::KeyHost),
+            _ => {
+                let self_test = self.flag("self-test");
+                Ok(Command::Version { self_test })
+            }
         }
     }
 

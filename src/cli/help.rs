@@ -17,7 +17,7 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         "drivers" => (DRIVERS, true),
         "buffer" => (BUFFER, true),
         "sub" => (SUB, true),
-        "version" | "driver-host" | "help" => (TOP, true),
+        "version" | "driver-host" | "key-host" | "help" => (TOP, true),
         _ => (TOP, false),
     }
 }
@@ -34,7 +34,7 @@ Usage: dunlin COMMAND [ARGUMENTS]
   drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
-  version              version and build
+  version              version and build; --self-test asks cryptography for known answers
 
 Start here:
   dunlin drivers read sim               take one reading from the simulated sensor
@@ -46,7 +46,8 @@ Everywhere:
   --log-format FORMAT  human (default on a terminal) or json (default elsewhere)
 
 Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or broker not there, 70 a fault of
-dunlin, 73 state directory unusable, 75 stopped before every reading was stored, 78 wrong configuration.";
+dunlin, 71 cryptography gives wrong answers, 73 state directory unusable, 75 stopped before every reading was stored,
+78 wrong configuration.";
 
 /// `dunlin run`.
 pub(super) const RUN: &str = "\

@@ -54,7 +54,7 @@ impl Uplink {
         let tls = match &settings.tls {
             None => None,
             Some(files) => {
-                let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)?;
+                let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key)?;
                 for warning in tls.warnings() {
                     tracing::warn!("{warning}");
                 }

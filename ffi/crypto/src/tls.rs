@@ -1,15 +1,13 @@
 //! TLS 1.3 as a client: pinned authorities, our certificate, the server's name verified.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
@@ -17,51 +15,64 @@ use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509CheckFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::error::{CryptoError, HandshakeError};
+use crate::secret;
+use crate::token::{TokenKey, TokenUri};
 
 /// A TLS connection over any byte stream.
 pub type TlsStream<S> = tokio_openssl::SslStream<S>;
 
-/// Largest certificate or key file, in bytes.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+/// Where the private key is.
+#[derive(Clone, Debug)]
+pub enum PrivateKey {
+    /// In a PEM file that its owner alone can read.
+    File(PathBuf),
+    /// In a token, which it does not leave.
+    Token(TokenUri),
+}
 
 /// What a client needs for mutual TLS 1.3; read and checked once, used for every connection.
 pub struct ClientTls {
     context: SslContext,
     warnings: Vec<String>,
+    token: Option<Arc<TokenKey>>,
 }
 
 impl ClientTls {
-    /// Reads the authorities, the certificate chain and the private key, all PEM.
+    /// Reads the authorities and the certificate chain, PEM, and the private key or, of a token, its public half.
     pub fn new(
         ca_file: &Path,
         cert_file: &Path,
-        key_file: &Path,
+        private: &PrivateKey,
     ) -> Result<ClientTls, CryptoError> {
-        drop(ErrorStack::get());
+        crate::begin();
         let authorities = certificates("CA file", ca_file)?;
         let chain = certificates("certificate", cert_file)?;
-        let key_pem = read("private key", key_file, true)?;
-        // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
-        let key = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0)).map_err(|_| {
-            CryptoError::NotPem {
-                role: "private key",
-                path: key_file.to_owned(),
-                expected: "private key without passphrase",
+        let openssl = |verb| move |source| CryptoError::OpenSsl { verb, source };
+        let (key, token) = match private {
+            PrivateKey::File(path) => (key_of_file(path)?, None),
+            PrivateKey::Token(uri) => {
+                let token = TokenKey::open(uri)?;
+                let key = token.pkey().map_err(openssl("take a token's key"))?;
+                (key, Some(token))
             }
-        })?;
+        };
         let (own, intermediates) = chain
             .split_first()
             .expect("certificates() returns at least one");
-        let openssl = |verb| move |source| CryptoError::OpenSsl { verb, source };
         if !own
             .public_key()
             .map_err(openssl("read the certificate's key"))?
             .public_eq(&key)
         {
             return Err(CryptoError::KeyMismatch {
-                key: key_file.to_owned(),
+                key: match private {
+                    PrivateKey::File(path) => path.display().to_string(),
+                    PrivateKey::Token(uri) => uri.to_string(),
+                },
                 cert: cert_file.to_owned(),
             });
         }
@@ -111,7 +122,11 @@ impl ClientTls {
             Ok(builder.build())
         };
         let context = build().map_err(openssl("prepare TLS with these certificates"))?;
-        Ok(ClientTls { context, warnings })
+        Ok(ClientTls {
+            context,
+            warnings,
+            token,
+        })
     }
 
     /// What an operator should know about the certificates: those expired or not valid yet, with the date. No error,
@@ -121,15 +136,17 @@ impl ClientTls {
     }
 
     /// Does the handshake and verifies that the server is `server_name`, a DNS name or an address.
+    ///
+    /// A token signs in its own time, so that a handshake with one is done on a thread that may block.
     pub async fn connect<S>(
         &self,
         stream: S,
         server_name: &str,
     ) -> Result<TlsStream<S>, HandshakeError>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        drop(ErrorStack::get());
+        crate::begin();
         let prepare = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
@@ -143,15 +160,46 @@ impl ClientTls {
             Ok(ssl)
         };
         let ssl = prepare().map_err(HandshakeError::Setup)?;
-        let mut stream = TlsStream::new(ssl, stream).map_err(HandshakeError::Setup)?;
-        match Pin::new(&mut stream).connect().await {
-            Ok(()) => Ok(stream),
-            Err(error) => {
-                let verified = stream.ssl().verify_result();
-                Err(HandshakeError::from_ssl(error, verified, server_name))
-            }
+        let stream = TlsStream::new(ssl, stream).map_err(HandshakeError::Setup)?;
+        let Some(token) = &self.token else {
+            return shake(stream, server_name).await;
+        };
+        let (runtime, name) = (Handle::current(), server_name.to_owned());
+        let shaken = spawn_blocking(move || runtime.block_on(shake(stream, &name))).await;
+        match shaken {
+            Ok(Ok(stream)) => Ok(stream),
+            // OpenSSL knows only that it has no signature.
+            Ok(Err(error)) => Err(token.take_failure().map_or(error, HandshakeError::Protocol)),
+            Err(ended) => Err(HandshakeError::Io(std::io::Error::other(ended))),
         }
     }
+}
+
+async fn shake<S>(
+    mut stream: TlsStream<S>,
+    server_name: &str,
+) -> Result<TlsStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match Pin::new(&mut stream).connect().await {
+        Ok(()) => Ok(stream),
+        Err(error) => {
+            let verified = stream.ssl().verify_result();
+            Err(HandshakeError::from_ssl(error, verified, server_name))
+        }
+    }
+}
+
+/// The text that was read is wiped; OpenSSL wipes what it makes of it.
+fn key_of_file(path: &Path) -> Result<PKey<Private>, CryptoError> {
+    let pem = secret::read("private key", path, true)?;
+    // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
+    PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| CryptoError::NotPem {
+        role: "private key",
+        path: path.to_owned(),
+        expected: "private key without passphrase",
+    })
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -163,7 +211,7 @@ impl std::fmt::Debug for ClientTls {
 }
 
 fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoError> {
-    let pem = read(role, path, false)?;
+    let pem = secret::read(role, path, false)?;
     match X509::stack_from_pem(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(CryptoError::NotPem {
@@ -172,36 +220,4 @@ fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoErro
             expected: "certificate",
         }),
     }
-}
-
-/// Reads a file whole. The permissions are those of the open file, so that it cannot be swapped in between.
-fn read(role: &'static str, path: &Path, secret: bool) -> Result<Vec<u8>, CryptoError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => CryptoError::Missing {
-            role,
-            path: path.to_owned(),
-        },
-        _ => CryptoError::Unreadable {
-            role,
-            path: path.to_owned(),
-            source,
-        },
-    };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if secret && mode & 0o077 != 0 {
-        return Err(CryptoError::KeyPermissions {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let mut content = Vec::new();
-    file.take(FILE_MAX_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
-    if content.len() as u64 > FILE_MAX_BYTES {
-        return Err(failed(io::Error::other("larger than 1 MiB")));
-    }
-    Ok(content)
 }

@@ -4,6 +4,7 @@ use crate::buffer::{Commit, Options, Policy};
 use crate::config::Section;
 use crate::payload::Encoding;
 use crate::uplink::{self, Endpoint, Scheme, TlsFiles};
+use dunlin_crypto::{ClientTls, CryptoError, PrivateKey, TokenUriError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,13 +192,12 @@ impl Settings {
 /// Whether the certificates can be used; reports what is wrong with each file at its own key.
 fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
     let remedy = "correct the path, or make the file readable for the agent's user";
-    let keys = [
-        ("ca_file", &files.ca_file),
-        ("cert_file", &files.cert_file),
-        ("key_file", &files.key_file),
-    ];
+    let mut keys = vec![("ca_file", &files.ca_file), ("cert_file", &files.cert_file)];
+    if let PrivateKey::File(path) = &files.key {
+        keys.push(("key_file", path));
+    }
     let mut readable = true;
-    for (key, path) in keys {
+    for (key, path) in &keys {
         if let Err(error) = std::fs::File::open(path) {
             section.problem(key, format_args!("{}: {error}", path.display()), remedy);
             readable = false;
@@ -206,11 +206,17 @@ fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
     if !readable {
         return false;
     }
-    let Err(error) =
-        dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
-    else {
+    let Err(error) = ClientTls::new(&files.ca_file, &files.cert_file, &files.key) else {
         return true;
     };
+    if let CryptoError::Token { .. } = error {
+        section.problem(
+            "key",
+            error,
+            "correct the URI, the file of its PIN (chmod 600) or the token; docs/uplink.md has how modules are set up",
+        );
+        return false;
+    }
     let named = |path: &PathBuf| error.to_string().contains(&*path.display().to_string());
     let key = keys.iter().rev().find(|(_, path)| named(path));
     section.problem(
@@ -230,28 +236,50 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
         .ok()
 }
 
-/// The three files go together: with TLS all must be there, without it none.
+/// The files and the key go together: with TLS all must be there, without it none.
 fn tls(section: &mut Section<'_>, endpoint: Option<&Endpoint>) -> Option<TlsFiles> {
-    const KEYS: [(&str, &str); 3] = [
+    const KEYS: [(&str, &str); 2] = [
         (
             "ca_file",
             "name the PEM file of the authority that signed the broker's certificate",
         ),
         ("cert_file", "name the PEM file of this agent's certificate"),
-        ("key_file", "name the PEM file of this agent's private key"),
     ];
     let secure = endpoint.is_some_and(|endpoint| endpoint.scheme() == Scheme::Tls);
-    let given = KEYS.iter().any(|(key, _)| section.has(key));
+    let given = ["ca_file", "cert_file", "key_file", "key"]
+        .iter()
+        .any(|key| section.has(key));
     if !secure && !given {
         return None;
     }
-    let [ca_file, cert_file, key_file] =
+    let [ca_file, cert_file] =
         KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
+    let key = private_key(section);
     Some(TlsFiles {
         ca_file: ca_file?,
         cert_file: cert_file?,
-        key_file: key_file?,
+        key: key?,
     })
+}
+
+/// `key_file`, or for a key in a token `key`.
+fn private_key(section: &mut Section<'_>) -> Option<PrivateKey> {
+    let Some(uri) = section.text("key") else {
+        let remedy = "name the PEM file of this agent's private key, or, in key, the pkcs11: URI of a key in a token";
+        let path = section.required_text("key_file", remedy)?;
+        return Some(PrivateKey::File(PathBuf::from(path)));
+    };
+    if section.text("key_file").is_some() {
+        section.problem("key", "is given beside key_file", "give one of them");
+        return None;
+    }
+    uri.parse()
+        .map_err(|error: TokenUriError| {
+            let remedy = "write pkcs11:token=LABEL;object=LABEL?module-path=/path/of/module.so&pin-source=/path/of/pin";
+            section.problem("key", error, remedy);
+        })
+        .map(PrivateKey::Token)
+        .ok()
 }
 
 fn topic(section: &mut Section<'_>) -> String {
