@@ -117,7 +117,10 @@ fn theirs(broker: &Broker, files: Option<TlsFiles>) -> Figures {
             .arg(files.ca_file)
             .arg("--cert")
             .arg(files.cert_file);
-        command.arg("--key").arg(files.key_file);
+        let dunlin_crypto::PrivateKey::File(key) = files.key else {
+            panic!("the key is a file");
+        };
+        command.arg("--key").arg(key);
     }
     let (start, cpu) = (Instant::now(), cpu_s("/proc/self/stat", true));
     let mut child = command.spawn().expect("mosquitto_pub is installed");

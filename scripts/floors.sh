@@ -31,6 +31,8 @@ faults() {
     ! "${tools}nm" --dynamic --defined-only "$file" | grep -E ' (SSL|EVP|X509|BIO|OSSL|OPENSSL|CRYPTO|ERR)_' >/dev/null ||
         echo "exports symbols of OpenSSL"
     grep 'GNU_RELRO' <<<"$headers" >/dev/null || echo "has no RELRO"
+    # The switch of tests that makes a self-test fail, src/main.rs.
+    ! grep -q DUNLIN_WRONG_ANSWER "$file" || echo "has a switch for tests"
     grep -E 'BIND_NOW|FLAGS.*NOW' <<<"$dynamic" >/dev/null || echo "binds symbols late"
     grep -E 'GNU_STACK.* RW ' <<<"$headers" >/dev/null || echo "has an executable stack"
     grep '^Elf file type is DYN' <<<"$headers" >/dev/null || echo "is not position independent"
@@ -69,6 +71,8 @@ planted() {
 # shellcheck disable=SC2054 # the commas are the linker's
 sound=(-fPIE -pie -Wl,-z,relro,-z,now,-z,max-page-size=65536)
 if have "${tools}gcc"; then
+    echo 'const char switch_name[] = "DUNLIN_WRONG_ANSWER"; int main(void) { return switch_name[0] == 0; }' >"$scratch/switch.c"
+    planted 'has a switch for tests' "${sound[@]}" "$scratch/switch.c"
     planted 'has no RELRO' "${sound[@]}" -Wl,-z,norelro "$scratch/plain.c"
     planted 'binds symbols late' "${sound[@]}" -Wl,-z,lazy "$scratch/plain.c"
     planted 'has an executable stack' "${sound[@]}" -Wl,-z,execstack "$scratch/plain.c"

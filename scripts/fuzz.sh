@@ -3,7 +3,8 @@
 # compiler. Seeds are in fuzz/seeds, what was found to be new ground in target/fuzz/corpus; a finding stops the script and
 # is left in target/fuzz/found, with the command that repeats it.
 #
-#   scripts/fuzz.sh                          every target, as CI runs it: 10^6 messages of a host, 2 * 10^5 of the others
+#   scripts/fuzz.sh                          every target, as CI runs it: 10^6 messages of a host and to one, fewer of what
+#                                            takes longer
 #   scripts/fuzz.sh reply 100000000          one target, as many inputs as wanted
 set -euo pipefail
 # shellcheck source=scripts/say.sh
@@ -14,9 +15,10 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 
-runs_reply=1000000 runs_other=200000 input_max_bytes=4096
-declare -A runs=([reply]=$runs_reply [mqtt]=$runs_other [payload]=$runs_other)
-targets=(reply mqtt payload)
+runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500 input_max_bytes=4096
+declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [config]=$runs_config
+    [buffer]=$runs_store)
+targets=(reply request mqtt payload config buffer)
 if [[ $# -gt 0 ]]; then
     [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
     targets=("$1")
@@ -33,7 +35,7 @@ export RUSTFLAGS="-Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-saniti
  -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks --cfg fuzzing"
 for target in "${targets[@]}"; do
     features=()
-    if [[ $target != reply ]]; then features=(--features agent); fi
+    if [[ $target != reply && $target != request ]]; then features=(--features agent); fi
     say "building $target"
     cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host" --bin "$target" "${features[@]}"
     mkdir -p "$out/corpus/$target" "$out/found"

@@ -6,7 +6,7 @@ mod settings;
 mod state_dir;
 mod status;
 
-pub use plan::{Draft, Plan, draft};
+pub use plan::{Draft, Plan, draft, draft_of};
 pub use run::{RunFailure, run};
 pub use settings::{Defaults, Settings};
 pub use state_dir::{StateError, check as check_state};

@@ -37,6 +37,8 @@ pub struct Process {
     pub stderr_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Primitive whose self-test is to fail; `None` but in tests.
+    pub wrong_answer: Option<String>,
 }
 
 /// Why a command did not do what was asked, and the exit code that says so.
@@ -66,6 +68,10 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         // Its standard error is the agent's log already; it has no use for a subscriber of its own.
         return Ok(Exit::Host(dunlin_driver::host_main()));
     }
+    #[cfg(feature = "tokens")]
+    if let Command::KeyHost = command {
+        return Ok(Exit::Host(dunlin_crypto::key_host_main()));
+    }
     log::start(logging, process.stderr_is_terminal);
     let defaults = Defaults {
         runtime_dir: process.runtime_dir,
@@ -74,11 +80,16 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
     };
     match command {
         Command::Help(text) => print(text),
-        Command::Version => print(&version()),
+        Command::Version { self_test: false } => print(&version()),
+        Command::Version { self_test: true } => {
+            print(&tested_version(process.wrong_answer.as_deref())?)
+        }
         Command::Run {
             config,
             driver_hosts,
         } => {
+            let tested = self_test(process.wrong_answer.as_deref())?;
+            tracing::debug!("{tested}");
             let defaults = Defaults {
                 driver_hosts,
                 ..defaults
@@ -97,6 +108,8 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         #[cfg(feature = "tools")]
         Command::Sub(request) => sub::sub(&request, &defaults, process.stdout_is_terminal),
         Command::DriverHost => unreachable!("returned above"),
+        #[cfg(feature = "tokens")]
+        Command::KeyHost => unreachable!("returned above"),
     }
 }
 
@@ -111,6 +124,32 @@ fn version() -> String {
             ", core"
         }
     )
+}
+
+/// Asks OpenSSL what is known; says how much of it and how long that took.
+fn self_test(wrong: Option<&str>) -> Result<String, Failure> {
+    let start = std::time::Instant::now();
+    match dunlin_crypto::self_test_with(wrong) {
+        Ok(passed) => Ok(format!(
+            "self-test of {}: {} known answers right in {} us: {}",
+            dunlin_crypto::openssl_version(),
+            passed.len(),
+            start.elapsed().as_micros(),
+            passed.join(", ")
+        )),
+        Err(error) => Err(Failure::new(
+            Exit::SelfTest,
+            format_args!(
+                "the self-test of cryptography failed: {error}. Nothing was started, because no connection of this \
+                 machine could be trusted.\n  Remedy: run `dunlin version --self-test` again; where it fails again, \
+                 install dunlin and its OpenSSL anew, and if that does not help, replace the machine."
+            ),
+        )),
+    }
+}
+
+fn tested_version(wrong: Option<&str>) -> Result<String, Failure> {
+    Ok(format!("{}\n{}", version(), self_test(wrong)?))
 }
 
 /// Prints a text and a new line. A reader that closed its end has seen enough.

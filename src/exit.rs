@@ -15,6 +15,8 @@ pub enum Exit {
     Unavailable,
     /// A task of the agent failed where none should (`EX_SOFTWARE`).
     Internal,
+    /// OpenSSL gives wrong answers (`EX_OSERR`): its self-test failed, and nothing was started.
+    SelfTest,
     /// The state directory cannot be used (`EX_CANTCREAT`).
     State,
     /// The agent was told to stop and could not drain within its bound (`EX_TEMPFAIL`). What it acknowledged is
@@ -36,6 +38,7 @@ impl Exit {
             Exit::Data => 65,
             Exit::Unavailable => 69,
             Exit::Internal => 70,
+            Exit::SelfTest => 71,
             Exit::State => 73,
             Exit::Drain => 75,
             Exit::Config => 78,

@@ -24,6 +24,18 @@ fn start() -> Result<Exit> {
         runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").map(Into::into),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
+        wrong_answer: wrong_answer(),
     };
     Ok(dunlin::cli::run(process)?)
+}
+
+/// A primitive whose known answer is to be made wrong, so that tests see a failing self-test. Not in what is released.
+#[cfg(debug_assertions)]
+fn wrong_answer() -> Option<String> {
+    std::env::var("DUNLIN_WRONG_ANSWER").ok()
+}
+
+#[cfg(not(debug_assertions))]
+fn wrong_answer() -> Option<String> {
+    None
 }

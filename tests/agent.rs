@@ -12,6 +12,8 @@ mod hosts;
 mod report;
 #[path = "agent/stop.rs"]
 mod stop;
+#[path = "agent/token.rs"]
+mod token;
 #[path = "agent/transforms.rs"]
 mod transforms;
 

@@ -20,6 +20,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 const USAGE: i32 = 64;
 const DATA: i32 = 65;
+const SELF_TEST: i32 = 71;
 const UNAVAILABLE: i32 = 69;
 
 /// Runs a command that must go well and say nothing but its answer.

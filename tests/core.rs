@@ -36,6 +36,36 @@ fn it_says_that_it_is_the_core() {
 }
 
 #[test]
+fn a_key_in_a_token_needs_the_full_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[sources.sim]\ntype = \"driver\"\ndriver = \"sim\"\n\n\
+                  [sinks.cloud]\ntype = \"uplink\"\ninputs = [\"sim\"]\nendpoint = \"mqtts://localhost\"\n\
+                  ca_file = \"/c\"\ncert_file = \"/c\"\nkey = \"pkcs11:object=k?module-path=/m\"\n";
+    let file = Agent::new(dir.path(), config).config();
+    let checked = dunlin(&["check", file.to_str().unwrap()]);
+    assert_eq!(checked.code, 78, "{}", checked.stderr);
+    let said = "needs keys in tokens, which this build has not";
+    assert!(checked.stderr.contains(said), "{}", checked.stderr);
+    assert!(
+        checked.stderr.contains("install the full build"),
+        "{}",
+        checked.stderr
+    );
+    assert_eq!(dunlin(&["key-host"]).code, 64);
+}
+
+#[test]
+fn it_tests_itself() {
+    let ended = dunlin(&["version", "--self-test"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains(" known answers right "),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
 fn it_checks_runs_and_delivers() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path());

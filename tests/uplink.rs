@@ -260,12 +260,12 @@ async fn tls_refuses_each_with_its_reason() {
 
 #[test]
 fn certificate_files_that_cannot_be_used_are_named() {
-    use dunlin_crypto::{ClientTls, CryptoError};
+    use dunlin_crypto::{ClientTls, CryptoError, PrivateKey};
     use std::os::unix::fs::PermissionsExt;
 
     let certificates = Certificates::new();
     let good = certificates.client("client");
-    let new = |files: &TlsFiles| ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file);
+    let new = |files: &TlsFiles| ClientTls::new(&files.ca_file, &files.cert_file, &files.key);
     assert!(new(&good).unwrap().warnings().is_empty());
 
     let absent = TlsFiles {
@@ -295,7 +295,7 @@ fn certificate_files_that_cannot_be_used_are_named() {
         "{error}"
     );
     let other = TlsFiles {
-        key_file: certificates.path("server.key"),
+        key: PrivateKey::File(certificates.path("server.key")),
         ..good.clone()
     };
     assert!(matches!(new(&other), Err(CryptoError::KeyMismatch { .. })));
@@ -309,7 +309,11 @@ fn certificate_files_that_cannot_be_used_are_named() {
         "{warnings:?}"
     );
 
-    std::fs::set_permissions(&good.key_file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(
+        certificates.path("client.key"),
+        std::fs::Permissions::from_mode(0o640),
+    )
+    .unwrap();
     let error = new(&good).unwrap_err().to_string();
     assert!(
         error.contains("chmod 600") && error.contains("640"),

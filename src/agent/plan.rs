@@ -58,8 +58,13 @@ pub fn draft(file: &Path, defaults: &Defaults) -> Draft {
             };
         }
     };
+    draft_of(&text, defaults)
+}
+
+/// The same for the text of a file.
+pub fn draft_of(text: &str, defaults: &Defaults) -> Draft {
     let mut sources = Vec::new();
-    let (plan, problems) = config::parse_all(&text, |root, report| {
+    let (plan, problems) = config::parse_all(text, |root, report| {
         configure(root, report, defaults, &mut sources)
     });
     Draft {

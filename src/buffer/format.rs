@@ -19,6 +19,8 @@ pub(super) const CURSOR_SLOT_BYTES: usize = 64;
 
 /// Payloads below this are stored as they are.
 const PACK_BYTES_MIN: usize = 64;
+/// A position above it was written by nobody: a record a nanosecond reaches it after 292 years.
+const POSITION_MAX: u64 = u64::MAX / 2;
 const SEGMENT_MAGIC: &[u8; 8] = b"DUNLINSG";
 const CURSOR_MAGIC: &[u8; 8] = b"DUNLINCR";
 /// Ends the name of a file that is kept to become a segment again.
@@ -158,9 +160,13 @@ pub(super) fn parse(bytes: &[u8], segment_id: u64, offset: u64) -> Option<Record
     if u32_at(record, 4)? != checksum(segment_id, offset, record) {
         return None;
     }
+    let position = u64_at(record, 8)?;
+    if position > POSITION_MAX {
+        return None;
+    }
     Some(Record {
         kind: RecordKind::from_byte(word.to_le_bytes()[3])?,
-        position: u64_at(record, 8)?,
+        position,
         payload_bytes: usize::try_from(word & LENGTH_MASK).ok()?,
     })
 }

@@ -11,7 +11,10 @@ pub(super) enum Command {
     /// Print a help text.
     Help(&'static str),
     /// Print version and build.
-    Version,
+    Version {
+        /// Whether cryptography is asked for its known answers.
+        self_test: bool,
+    },
     /// Run the agent.
     Run {
         /// Configuration file.
@@ -51,6 +54,9 @@ pub(super) enum Command {
     DriverHost,
     /// Start driver hosts for an agent that asks on standard input, a listening socket; not for people.
     DriverHosts,
+    /// Be the process that a token's key is reached by; not for people.
+    #[cfg(feature = "tokens")]
+    KeyHost,
 }
 
 /// What to do with drivers.
@@ -290,7 +296,7 @@ impl Words {
 
     fn command(&mut self) -> Result<Command, String> {
         if self.flag("version") {
-            return Ok(Command::Version);
+            return Ok(Command::Version { self_test: false });
         }
         let mut help = self.flag("help");
         if self.positional.is_empty() {
@@ -347,7 +353,12 @@ impl Words {
             "sub" => self.sub().map(Command::Sub),
             "driver-host" => Ok(Command::DriverHost),
             "driver-hosts" => Ok(Command::DriverHosts),
-            _ => Ok(Command::Version),
+            #[cfg(feature = "tokens")]
+            "key-host" => Ok(Command::KeyHost),
+            _ => {
+                let self_test = self.flag("self-test");
+                Ok(Command::Version { self_test })
+            }
         }
     }
 

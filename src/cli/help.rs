@@ -34,6 +34,8 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         #[cfg(feature = "tools")]
         "sub" => (SUB, true),
         "version" | "driver-host" | "driver-hosts" | "help" => (TOP, true),
+        #[cfg(feature = "tokens")]
+        "key-host" => (TOP, true),
         _ => (TOP, false),
     }
 }
@@ -45,7 +47,7 @@ macro_rules! tools {
         "  drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
-  version              version and build
+  version              version and build; --self-test asks cryptography for known answers
 
 Start here:
   dunlin drivers read sim               take one reading from the simulated sensor
@@ -55,7 +57,7 @@ Start here:
 #[cfg(not(feature = "tools"))]
 macro_rules! tools {
     () => {
-        "  version              version and build
+        "  version              version and build; --self-test asks cryptography for known answers
 
 This is the core build: drivers, buffer and sub are commands of the full one.
 
@@ -83,7 +85,8 @@ Everywhere:
   --log-format FORMAT  human (default on a terminal) or json (default elsewhere)
 
 Exit codes: 0 well, 64 wrong command line, 65 stored data damaged, 69 driver or broker not there, 70 a fault of
-dunlin, 73 state directory unusable, 75 stopped before every reading was stored, 78 wrong configuration."
+dunlin, 71 cryptography gives wrong answers, 73 state directory unusable, 75 stopped before every reading was stored,
+78 wrong configuration."
 );
 
 /// `dunlin run`.

@@ -1,5 +1,6 @@
 //! What the operator chooses, with its bounds.
 
+use dunlin_crypto::PrivateKey;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,15 +39,15 @@ pub struct Settings {
     pub subscriptions: Vec<Subscription>,
 }
 
-/// Certificate files for mutual TLS, all PEM.
+/// What mutual TLS needs; files are PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The authorities that may sign the broker's certificate. The system's are not trusted.
     pub ca_file: PathBuf,
     /// The agent's certificate, followed by its intermediates.
     pub cert_file: PathBuf,
-    /// Its private key; readable by its owner only.
-    pub key_file: PathBuf,
+    /// Its private key.
+    pub key: PrivateKey,
 }
 
 /// Waits between attempts: uniform in 0 to min(max, base * 2^attempt).
@@ -114,7 +115,7 @@ impl Settings {
         if self.tls.is_none() && self.endpoints.iter().any(|e| e.scheme().is_secure()) {
             return bad(
                 "tls",
-                "mqtts:// and quic:// need ca_file, cert_file and key_file",
+                "mqtts:// and quic:// need ca_file, cert_file and key_file or key",
             );
         }
         if self.client_id.len() > 1024 || self.client_id.contains(['\0', '#', '+', '/']) {

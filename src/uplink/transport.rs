@@ -31,7 +31,7 @@ pub(super) struct Security {
 impl Security {
     /// Reads the certificates. QUIC is prepared only where an endpoint asks for it.
     pub(super) fn new(files: &TlsFiles, endpoints: &[Endpoint]) -> Result<Security, CryptoError> {
-        let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)?;
+        let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key)?;
         for warning in tls.warnings() {
             tracing::warn!("{warning}");
         }

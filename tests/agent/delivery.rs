@@ -28,7 +28,7 @@ fn loopback_tcp_brings_every_record_in_order() {
 }
 
 /// The broker's second listener: TLS 1.3 and nothing else, and no client without a certificate.
-fn secure(dir: &Path) -> (Broker, u16) {
+pub(crate) fn secure(dir: &Path) -> (Broker, u16) {
     let made = Command::new(format!("{ROOT}/lab/certs.sh"))
         .arg(dir.join("certs"))
         .status()

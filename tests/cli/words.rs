@@ -1,6 +1,7 @@
 //! Help, version, and what is no command.
 
-use crate::{USAGE, ill, well};
+use crate::support::{Agent, dunlin_with};
+use crate::{SELF_TEST, USAGE, ill, well};
 
 const COMMANDS: [&str; 6] = ["run", "check", "status", "drivers", "buffer", "sub"];
 
@@ -14,6 +15,53 @@ fn version_names_version_abi_and_architecture() {
     for args in [&["version"][..], &["--version"], &["-V"]] {
         assert_eq!(well(args), expected);
     }
+}
+
+/// Each primitive by name, the same list as in ffi/crypto/src/selftest.rs.
+const PRIMITIVES: [&str; 12] = [
+    "SHA-256",
+    "SHA-384",
+    "HMAC-SHA-256",
+    "HMAC-SHA-384",
+    "HKDF-SHA-256",
+    "AES-128-GCM",
+    "AES-256-GCM",
+    "ChaCha20-Poly1305",
+    "X25519",
+    "ECDH P-256",
+    "Ed25519 verify",
+    "ECDSA P-256 verify",
+];
+
+#[test]
+fn a_self_test_that_fails_stops_the_agent() {
+    let said = well(&["version", "--self-test"]);
+    assert!(said.contains("12 known answers right"), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::new(
+        dir.path(),
+        "[sources.s]\ntype = \"driver\"\ndriver = \"sim\"\n\n[sinks.c]\ntype = \"console\"\ninputs = [\"s\"]\n",
+    );
+    let config = agent.config();
+    for name in PRIMITIVES {
+        assert!(said.contains(name), "{name} in {said}");
+        for args in [
+            &["version", "--self-test"][..],
+            &["run", config.to_str().unwrap()],
+        ] {
+            let ended = dunlin_with(args, |command| {
+                command.env("DUNLIN_WRONG_ANSWER", name);
+            });
+            assert_eq!(ended.code, SELF_TEST, "{name}: {}", ended.stderr);
+            let stderr = &ended.stderr;
+            assert!(
+                stderr.contains(&format!("{name} of OpenSSL")) && stderr.contains("Remedy: "),
+                "{stderr}"
+            );
+            assert_eq!(ended.stdout, "");
+        }
+    }
+    assert!(!agent.state_dir().exists(), "nothing was started");
 }
 
 #[test]
@@ -35,7 +83,7 @@ fn every_command_teaches_itself() {
             assert!(line.chars().count() <= 120, "too wide: {line}");
         }
     }
-    for code in [0, 64, 65, 69, 70, 73, 75, 78] {
+    for code in [0, 64, 65, 69, 70, 71, 73, 75, 78] {
         assert!(top.contains(&format!("{code} ")), "exit code {code}");
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dunlin::uplink::TlsFiles;
+use dunlin_crypto::PrivateKey;
 use tempfile::TempDir;
 
 pub(crate) enum Security<'a> {
@@ -227,7 +228,7 @@ impl Certificates {
         TlsFiles {
             ca_file: self.path("ca.pem"),
             cert_file: self.path(&format!("{name}.pem")),
-            key_file: self.path(&format!("{name}.key")),
+            key: PrivateKey::File(self.path(&format!("{name}.key"))),
         }
     }
 

@@ -38,10 +38,10 @@ pub enum CryptoError {
         expected: &'static str,
     },
     /// The private key belongs to another certificate.
-    #[error("private key {key} does not match certificate {cert}", key = .key.display(), cert = .cert.display())]
+    #[error("private key {key} does not match certificate {cert}", cert = .cert.display())]
     KeyMismatch {
-        /// Key file.
-        key: PathBuf,
+        /// Key file, or URI of a token's key.
+        key: String,
         /// Certificate file.
         cert: PathBuf,
     },
@@ -52,6 +52,15 @@ pub enum CryptoError {
         path: PathBuf,
         /// Permission bits.
         mode: u32,
+    },
+    /// The key in a token cannot be used.
+    #[cfg(feature = "tokens")]
+    #[error("the key {uri}: {why}")]
+    Token {
+        /// Its URI.
+        uri: String,
+        /// Why.
+        why: String,
     },
     /// OpenSSL failed for no fault of the files.
     #[error("{verb}: {source}")]

@@ -1,29 +1,53 @@
-//! The part of OpenSSL that dunlin uses: TLS 1.3 as a client with mutual certificates, random numbers; and SHA-256.
+//! The part of OpenSSL that dunlin uses: TLS 1.3 as a client with mutual certificates, random numbers, a self-test; and
+//! SHA-256.
 //!
-//! Only the safe interface of the `openssl` crate is used: this crate has no `unsafe` of its own. Whatever reads an
-//! error takes it off OpenSSL's per-thread error queue, and each entry point empties the queue first, so that an error
-//! left by other code in the process is never reported as ours.
+//! The safe interface of the `openssl` crate is used, but for what it lacks: a provider whose keys sign elsewhere, in
+//! `token/`. Whatever reads an error takes it off OpenSSL's per-thread error queue, and each entry point empties the queue
+//! first, so that an error left by other code in the process is never reported as ours.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod error;
 #[cfg(feature = "quic")]
 mod quic;
+mod secret;
+mod selftest;
 mod tls;
+#[cfg(feature = "tokens")]
+mod token;
+mod vectors;
+#[expect(unsafe_code, reason = "an allocator")]
+mod wipe;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use openssl::error::ErrorStack;
 use sha2::{Digest, Sha256};
 
 pub use error::{CryptoError, HandshakeError};
 #[cfg(feature = "quic")]
 pub use quic::{QUIC_VERSION, ResetKey};
-pub use tls::{ClientTls, TlsStream};
+pub use selftest::{SelfTestError, self_test, self_test_with};
+pub use tls::{ClientTls, PrivateKey, TlsStream};
+#[cfg(feature = "tokens")]
+pub use token::{TokenUri, TokenUriError, key_host_main};
+
+/// What each call begins with: OpenSSL's memory is ours to wipe, and its error queue is empty.
+fn begin() {
+    wipe::on_free();
+    drop(ErrorStack::get());
+}
+
+/// The OpenSSL that this program runs with.
+pub fn openssl_version() -> &'static str {
+    openssl::version::version()
+}
 
 /// Fills `out` with cryptographically secure random bytes.
 pub fn random_bytes(out: &mut [u8]) -> Result<(), CryptoError> {
+    begin();
     openssl::rand::rand_bytes(out).map_err(|source| CryptoError::OpenSsl {
         verb: "draw random bytes",
         source,

@@ -44,7 +44,8 @@ impl ClientTls {
                 .build()
                 .map_err(|error| refused(&error))?;
         let chain: Result<Vec<_>, _> = self.parts.chain.iter().map(der).collect();
-        let key = signer::Key::new(&self.parts.chain[0], self.parts.key.clone())?;
+        let (private, why) = (self.parts.key.clone(), self.parts.why.clone());
+        let key = signer::Key::new(&self.parts.chain[0], private, why)?;
         let own = CertifiedKey::new(chain?, Arc::new(key));
         let initial = session::initial_suite(&provider)
             .ok_or_else(|| CryptoError::Quic("OpenSSL has no AES-128-GCM".to_owned()))?;

@@ -1,17 +1,14 @@
 //! TLS 1.3 as a client: pinned authorities, our certificate, the server's name verified.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+#[cfg(any(feature = "quic", feature = "tokens"))]
+use std::sync::Arc;
 
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
-use openssl::pkey::PKey;
-#[cfg(feature = "quic")]
-use openssl::pkey::Private;
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
@@ -21,12 +18,22 @@ use openssl::x509::verify::X509CheckFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::{CryptoError, HandshakeError};
+use crate::secret;
+#[cfg(feature = "tokens")]
+use crate::token::{TokenKey, TokenUri};
 
 /// A TLS connection over any byte stream.
 pub type TlsStream<S> = tokio_openssl::SslStream<S>;
 
-/// Largest certificate or key file, in bytes.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+/// Where the private key is.
+#[derive(Clone, Debug)]
+pub enum PrivateKey {
+    /// In a PEM file that its owner alone can read.
+    File(PathBuf),
+    /// In a token, which it does not leave.
+    #[cfg(feature = "tokens")]
+    Token(TokenUri),
+}
 
 /// What a client needs for mutual TLS 1.3; read and checked once, used for every connection.
 pub struct ClientTls {
@@ -34,6 +41,8 @@ pub struct ClientTls {
     warnings: Vec<String>,
     #[cfg(feature = "quic")]
     pub(crate) parts: Parts,
+    #[cfg(feature = "tokens")]
+    token: Option<Arc<TokenKey>>,
 }
 
 /// What the context was made of, for QUIC's TLS, which is not OpenSSL's.
@@ -43,38 +52,49 @@ pub(crate) struct Parts {
     /// Our own certificate first.
     pub(crate) chain: Vec<X509>,
     pub(crate) key: PKey<Private>,
+    /// Asked where a signature was not made.
+    pub(crate) why: Why,
 }
 
+/// What knows why the key did not sign, where OpenSSL knows only that it did not: a token.
+#[cfg(feature = "quic")]
+pub(crate) type Why = Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>;
+
 impl ClientTls {
-    /// Reads the authorities, the certificate chain and the private key, all PEM.
+    /// Reads the authorities and the certificate chain, PEM, and the private key or, of a token, its public half.
     pub fn new(
         ca_file: &Path,
         cert_file: &Path,
-        key_file: &Path,
+        private: &PrivateKey,
     ) -> Result<ClientTls, CryptoError> {
-        drop(ErrorStack::get());
+        crate::begin();
         let authorities = certificates("CA file", ca_file)?;
         let chain = certificates("certificate", cert_file)?;
-        let key_pem = read("private key", key_file, true)?;
-        // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
-        let key = PKey::private_key_from_pem_callback(&key_pem, |_| Ok(0)).map_err(|_| {
-            CryptoError::NotPem {
-                role: "private key",
-                path: key_file.to_owned(),
-                expected: "private key without passphrase",
-            }
-        })?;
+        let openssl = |verb| move |source| CryptoError::OpenSsl { verb, source };
+        #[cfg(feature = "tokens")]
+        let mut token = None;
+        let key = match private {
+            PrivateKey::File(path) => key_of_file(path)?,
+            #[cfg(feature = "tokens")]
+            PrivateKey::Token(uri) => token
+                .insert(TokenKey::open(uri)?)
+                .pkey()
+                .map_err(openssl("take a token's key"))?,
+        };
         let (own, intermediates) = chain
             .split_first()
             .expect("certificates() returns at least one");
-        let openssl = |verb| move |source| CryptoError::OpenSsl { verb, source };
         if !own
             .public_key()
             .map_err(openssl("read the certificate's key"))?
             .public_eq(&key)
         {
             return Err(CryptoError::KeyMismatch {
-                key: key_file.to_owned(),
+                key: match private {
+                    PrivateKey::File(path) => path.display().to_string(),
+                    #[cfg(feature = "tokens")]
+                    PrivateKey::Token(uri) => uri.to_string(),
+                },
                 cert: cert_file.to_owned(),
             });
         }
@@ -132,7 +152,17 @@ impl ClientTls {
                 authorities,
                 chain,
                 key,
+                #[cfg(feature = "tokens")]
+                why: token.clone().map(|token: Arc<TokenKey>| {
+                    let why: Arc<dyn Fn() -> Option<String> + Send + Sync> =
+                        Arc::new(move || token.take_failure());
+                    why
+                }),
+                #[cfg(not(feature = "tokens"))]
+                why: None,
             },
+            #[cfg(feature = "tokens")]
+            token,
         })
     }
 
@@ -143,15 +173,17 @@ impl ClientTls {
     }
 
     /// Does the handshake and verifies that the server is `server_name`, a DNS name or an address.
+    ///
+    /// A token signs in its own time, so that a handshake with one is done on a thread that may block.
     pub async fn connect<S>(
         &self,
         stream: S,
         server_name: &str,
     ) -> Result<TlsStream<S>, HandshakeError>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        drop(ErrorStack::get());
+        crate::begin();
         let prepare = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
@@ -165,15 +197,60 @@ impl ClientTls {
             Ok(ssl)
         };
         let ssl = prepare().map_err(HandshakeError::Setup)?;
-        let mut stream = TlsStream::new(ssl, stream).map_err(HandshakeError::Setup)?;
-        match Pin::new(&mut stream).connect().await {
-            Ok(()) => Ok(stream),
-            Err(error) => {
-                let verified = stream.ssl().verify_result();
-                Err(HandshakeError::from_ssl(error, verified, server_name))
-            }
+        let stream = TlsStream::new(ssl, stream).map_err(HandshakeError::Setup)?;
+        #[cfg(feature = "tokens")]
+        if let Some(token) = &self.token {
+            return shake_elsewhere(stream, server_name, token).await;
+        }
+        shake(stream, server_name).await
+    }
+}
+
+/// On a thread that may block.
+#[cfg(feature = "tokens")]
+async fn shake_elsewhere<S>(
+    stream: TlsStream<S>,
+    server_name: &str,
+    token: &TokenKey,
+) -> Result<TlsStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (runtime, name) = (tokio::runtime::Handle::current(), server_name.to_owned());
+    let shaking = move || runtime.block_on(shake(stream, &name));
+    match tokio::task::spawn_blocking(shaking).await {
+        Ok(Ok(stream)) => Ok(stream),
+        // OpenSSL knows only that it has no signature.
+        Ok(Err(error)) => Err(token.take_failure().map_or(error, HandshakeError::Protocol)),
+        Err(ended) => Err(HandshakeError::Io(std::io::Error::other(ended))),
+    }
+}
+
+async fn shake<S>(
+    mut stream: TlsStream<S>,
+    server_name: &str,
+) -> Result<TlsStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match Pin::new(&mut stream).connect().await {
+        Ok(()) => Ok(stream),
+        Err(error) => {
+            let verified = stream.ssl().verify_result();
+            Err(HandshakeError::from_ssl(error, verified, server_name))
         }
     }
+}
+
+/// The text that was read is wiped; OpenSSL wipes what it makes of it.
+fn key_of_file(path: &Path) -> Result<PKey<Private>, CryptoError> {
+    let pem = secret::read("private key", path, true)?;
+    // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
+    PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| CryptoError::NotPem {
+        role: "private key",
+        path: path.to_owned(),
+        expected: "private key without passphrase",
+    })
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -185,7 +262,7 @@ impl std::fmt::Debug for ClientTls {
 }
 
 fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoError> {
-    let pem = read(role, path, false)?;
+    let pem = secret::read(role, path, false)?;
     match X509::stack_from_pem(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(CryptoError::NotPem {
@@ -194,36 +271,4 @@ fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoErro
             expected: "certificate",
         }),
     }
-}
-
-/// Reads a file whole. The permissions are those of the open file, so that it cannot be swapped in between.
-fn read(role: &'static str, path: &Path, secret: bool) -> Result<Vec<u8>, CryptoError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => CryptoError::Missing {
-            role,
-            path: path.to_owned(),
-        },
-        _ => CryptoError::Unreadable {
-            role,
-            path: path.to_owned(),
-            source,
-        },
-    };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if secret && mode & 0o077 != 0 {
-        return Err(CryptoError::KeyPermissions {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let mut content = Vec::new();
-    file.take(FILE_MAX_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
-    if content.len() as u64 > FILE_MAX_BYTES {
-        return Err(failed(io::Error::other("larger than 1 MiB")));
-    }
-    Ok(content)
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Section;
 use crate::uplink::{Endpoint, StandbySettings, TlsFiles};
+use dunlin_crypto::{ClientTls, PrivateKey};
 use std::path::PathBuf;
 
 /// `endpoint`, then those of `standby`.
@@ -64,40 +65,78 @@ pub(super) fn breaker(sink: &mut Section<'_>) -> StandbySettings {
     }
 }
 
-/// The three files go together: with TLS all must be there, without it none.
+/// The files and the key go together: with TLS all must be there, without it none.
 pub(super) fn tls(section: &mut Section<'_>, endpoints: Option<&[Endpoint]>) -> Option<TlsFiles> {
-    const KEYS: [(&str, &str); 3] = [
+    const KEYS: [(&str, &str); 2] = [
         (
             "ca_file",
             "name the PEM file of the authority that signed the broker's certificate",
         ),
         ("cert_file", "name the PEM file of this agent's certificate"),
-        ("key_file", "name the PEM file of this agent's private key"),
     ];
     let secure = endpoints.is_some_and(|all| all.iter().any(|e| e.scheme().is_secure()));
-    let given = KEYS.iter().any(|(key, _)| section.has(key));
+    let given = ["ca_file", "cert_file", "key_file", "key"]
+        .iter()
+        .any(|key| section.has(key));
     if !secure && !given {
         return None;
     }
-    let [ca_file, cert_file, key_file] =
+    let [ca_file, cert_file] =
         KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
+    let key = private_key(section);
     Some(TlsFiles {
         ca_file: ca_file?,
         cert_file: cert_file?,
-        key_file: key_file?,
+        key: key?,
     })
+}
+
+/// `key_file`, or for a key in a token `key`.
+fn private_key(section: &mut Section<'_>) -> Option<PrivateKey> {
+    let Some(uri) = section.text("key") else {
+        let remedy = "name the PEM file of this agent's private key, or, in key, the pkcs11: URI of a key in a token";
+        let path = section.required_text("key_file", remedy)?;
+        return Some(PrivateKey::File(PathBuf::from(path)));
+    };
+    if section.text("key_file").is_some() {
+        section.problem("key", "is given beside key_file", "give one of them");
+        return None;
+    }
+    token_key(section, &uri)
+}
+
+#[cfg(feature = "tokens")]
+fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
+    uri.parse()
+        .map_err(|error: dunlin_crypto::TokenUriError| {
+            let remedy = "write pkcs11:token=LABEL;object=LABEL?module-path=/path/of/module.so&pin-source=/path/of/pin";
+            section.problem("key", error, remedy);
+        })
+        .map(PrivateKey::Token)
+        .ok()
+}
+
+#[cfg(not(feature = "tokens"))]
+fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
+    section.problem(
+        "key",
+        format_args!("{uri:?} needs keys in tokens, which this build has not"),
+        "use key_file, or install the full build",
+    );
+    None
 }
 
 /// Whether the certificates can be used; reports what is wrong with each file at its own key.
 pub(super) fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
     let remedy = "correct the path, or make the file readable for the agent's user";
-    let keys = [
-        ("ca_file", &files.ca_file),
-        ("cert_file", &files.cert_file),
-        ("key_file", &files.key_file),
-    ];
+    let mut keys = vec![("ca_file", &files.ca_file), ("cert_file", &files.cert_file)];
+    match &files.key {
+        PrivateKey::File(path) => keys.push(("key_file", path)),
+        #[cfg(feature = "tokens")]
+        PrivateKey::Token(_) => {}
+    }
     let mut readable = true;
-    for (key, path) in keys {
+    for (key, path) in &keys {
         if let Err(error) = std::fs::File::open(path) {
             section.problem(key, format_args!("{}: {error}", path.display()), remedy);
             readable = false;
@@ -106,11 +145,18 @@ pub(super) fn usable(files: &TlsFiles, section: &Section<'_>) -> bool {
     if !readable {
         return false;
     }
-    let Err(error) =
-        dunlin_crypto::ClientTls::new(&files.ca_file, &files.cert_file, &files.key_file)
-    else {
+    let Err(error) = ClientTls::new(&files.ca_file, &files.cert_file, &files.key) else {
         return true;
     };
+    #[cfg(feature = "tokens")]
+    if let dunlin_crypto::CryptoError::Token { .. } = error {
+        section.problem(
+            "key",
+            error,
+            "correct the URI, the file of its PIN (chmod 600) or the token; docs/uplink.md has how modules are set up",
+        );
+        return false;
+    }
     let named = |path: &PathBuf| error.to_string().contains(&*path.display().to_string());
     let key = keys.iter().rev().find(|(_, path)| named(path));
     section.problem(

@@ -13,17 +13,23 @@ use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::error::CryptoError;
+use crate::tls::Why;
 
 /// The agent's private key, with the schemes that it can sign by, the preferred one first.
 pub(super) struct Key {
     private: Arc<PKey<Private>>,
+    why: Why,
     algorithm: SignatureAlgorithm,
     schemes: &'static [SignatureScheme],
 }
 
 impl Key {
     /// The kind of key is read off the certificate: a key in a token may not tell its curve.
-    pub(super) fn new(certificate: &X509, key: PKey<Private>) -> Result<Key, CryptoError> {
+    pub(super) fn new(
+        certificate: &X509,
+        key: PKey<Private>,
+        why: Why,
+    ) -> Result<Key, CryptoError> {
         let openssl = |source| CryptoError::OpenSsl {
             verb: "read the certificate's key",
             source,
@@ -58,6 +64,7 @@ impl Key {
         }
         Ok(Key {
             private: Arc::new(key),
+            why,
             algorithm,
             schemes,
         })
@@ -80,6 +87,7 @@ impl SigningKey for Key {
             .find(|scheme| offered.contains(scheme))?;
         Some(Box::new(Chosen {
             key: Arc::clone(&self.private),
+            why: self.why.clone(),
             scheme: *scheme,
         }))
     }
@@ -91,6 +99,7 @@ impl SigningKey for Key {
 
 struct Chosen {
     key: Arc<PKey<Private>>,
+    why: Why,
     scheme: SignatureScheme,
 }
 
@@ -129,8 +138,10 @@ impl Chosen {
 impl Signer for Chosen {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         drop(ErrorStack::get());
-        self.signature(message)
-            .map_err(|error| rustls::Error::General(format!("sign: {error}")))
+        self.signature(message).map_err(|error| {
+            let why = self.why.as_ref().and_then(|why| why());
+            rustls::Error::General(why.unwrap_or_else(|| format!("sign: {error}")))
+        })
     }
 
     fn scheme(&self) -> SignatureScheme {

@@ -36,6 +36,14 @@ pub const OPTIONS_MAX: usize = 4096;
 /// Most notes about what of the sandbox is missing.
 pub const NOTES_MAX: usize = 64;
 
+/// The request in a message, written again. For tests: a host reads what its agent writes, and nothing else.
+pub fn rewritten_request(message: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let (sequence, request) = decode_request(message)?;
+    let mut out = Vec::new();
+    encode_request(&mut out, sequence, &request);
+    Ok(out)
+}
+
 /// Types of message.
 mod kind {
     pub(super) const SETUP: u8 = 1;
