@@ -10,6 +10,7 @@
 #
 #   release/dunlin           stripped
 #   release/dunlin.debug     its symbols, found by its build id: scripts/symbolize.sh
+#   release/core/dunlin      the same without the commands of a person (feature `core`), and its dunlin.debug
 #   release/drivers/*.so     stripped
 #
 # It prints what takes the room, beside the sizes in deploy/size.tsv, and ends with
@@ -62,26 +63,45 @@ mkdir -p "target/$target"
 printf '%s\n' "$recipe" >"target/$target/openssl"
 # Fetched here, so that the container needs no network of its own for it.
 cargo fetch --locked --quiet
-run_cross build --locked --release --target "$target" -p dunlin -p dunlin-drivers
-
-# Cargo's own file stays whole under deps/; what lies in release/ is replaced by a stripped copy, so that a second call
-# starts from the same bytes.
 out=target/$target/release
-whole=$out/.dunlin.whole
-cp -f "$out/dunlin" "$whole"
-if ! readelf --sections "$whole" 2>/dev/null | grep -q '\.debug_line'; then
-    die "$out/dunlin has no symbols to keep aside" "rm $out/dunlin, then again"
-fi
-split_symbols "$whole" "$out/dunlin"
+whole=$out/.whole
+# Ended before its end, it leaves neither an unstripped binary nor one beside the other's symbols.
+drop() {
+    local status=$?
+    rm -rf "$whole"
+    [[ $status -eq 0 || -n $built ]] || rm -rf "$out"/dunlin "$out"/dunlin.* "$out/core"
+}
+built=
+trap drop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+rm -rf "$whole"
+mkdir -p "$whole" "$out/core"
+
+# one WHAT FOLDER ARGUMENTS: builds the agent, and leaves it stripped in FOLDER. Cargo's own file stays whole under deps/;
+# what lies in release/ is replaced by a stripped copy, so that a second call starts from the same bytes.
+one() {
+    local what=$1 folder=$2 from=$SECONDS
+    shift 2
+    run_cross build --locked --release --target "$target" "$@"
+    mv -f "$out/dunlin" "$whole/$what"
+    if ! readelf --sections "$whole/$what" 2>/dev/null | grep -q '\.debug_line'; then
+        die "$out/dunlin has no symbols to keep aside" "rm $out/dunlin, then again"
+    fi
+    split_symbols "$whole/$what" "$folder/dunlin"
+    say "$folder/dunlin and dunlin.debug (build id $(build_id "$folder/dunlin")), $((SECONDS - from)) s"
+}
+one core "$out/core" -p dunlin --no-default-features --features core
+one full "$out" -p dunlin -p dunlin-drivers
 drivers=()
 for driver in "$out"/drivers/*.so; do
     [[ -e $driver ]] || die "no drivers in $out/drivers" "rm -r $out/build/dunlin-drivers-*, then again"
     "${tools}strip" --strip-unneeded "$driver"
     drivers+=("${driver##*/}")
 done
-say "$out/dunlin and dunlin.debug (build id $(build_id "$out/dunlin")), and drivers: ${drivers[*]}"
+say "drivers: ${drivers[*]}"
+built=yes
 
-python3 deploy/cross/sizes.py --tools "$tools" --before deploy/size.tsv "${check[@]}" "$whole" "$out"
-full=$(stat -c %s "$out/dunlin") from=$(stat -c %s "$whole")
-rm -f "$whole"
-echo "core $full bytes, full $full bytes, stripped from $from bytes, glibc floor $(glibc_floor "$out/dunlin" "$out"/drivers/*.so)"
+python3 deploy/cross/sizes.py --tools "$tools" --before deploy/size.tsv "${check[@]}" "$whole/full" "$out"
+core=$(stat -c %s "$out/core/dunlin") full=$(stat -c %s "$out/dunlin") from=$(stat -c %s "$whole/full")
+echo "core $core bytes, full $full bytes, stripped from $from bytes, glibc floor $(glibc_floor "$out/dunlin" "$out/core/dunlin" "$out"/drivers/*.so)"

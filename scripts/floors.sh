@@ -41,13 +41,13 @@ faults() {
     done < <(awk '$1 == "LOAD" { print $NF }' <<<"$headers")
 }
 
-[[ -x $out/dunlin ]] || die "$out/dunlin is missing" "scripts/build.sh"
+[[ -x $out/dunlin && -x $out/core/dunlin ]] || die "$out/dunlin or core/dunlin is missing" "scripts/build.sh"
 failed=0
 printf '%-14s %10s %7s %6s %6s  %s\n' file bytes glibc PAC BTI needs
-for file in "$out/dunlin" "$out"/drivers/*.so; do
+for file in "$out/dunlin" "$out/core/dunlin" "$out"/drivers/*.so; do
     property=$("${tools}readelf" --wide --notes "$file" | sed -n 's/.*AArch64 feature: //p')
     pac=$("${tools}objdump" -d "$file" | grep -c 'paciasp' || true)
-    printf '%-14s %10d %7s %6s %6s  %s\n' "${file##*/}" "$(stat -c %s "$file")" "$(glibc_floor "$file" || true)" "$pac" \
+    printf '%-14s %10d %7s %6s %6s  %s\n' "${file#"$out/"}" "$(stat -c %s "$file")" "$(glibc_floor "$file" || true)" "$pac" \
         "$([[ $property == *BTI* ]] && echo yes || echo no)" \
         "$("${tools}readelf" --dynamic "$file" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
     while read -r fault; do

@@ -3,7 +3,7 @@
 
     deploy/cross/sizes.py [--tools PREFIX] [--before TSV] [--check] WHOLE OUT
 
-WHOLE is the binary with its symbols, OUT the folder with the stripped one and its drivers. TSV has two columns a line,
+WHOLE is the full binary with its symbols, OUT the folder with the stripped one, core/dunlin and drivers/. TSV has two columns a line,
 what and bytes; lines that begin with `budget` are bars: with --check, a file above its bar is an error. Sizes in bytes.
 """
 
@@ -88,7 +88,7 @@ def main():
     table("symbols", sorted(named, key=lambda row: -row[1]), total)
 
     known, budgets = before(given.before)
-    files = {"core": stripped, "full": stripped}
+    files = {"core": os.path.join(given.out, "core", "dunlin"), "full": stripped}
     folder = os.path.join(given.out, "drivers")
     for name in sorted(os.listdir(folder)):
         if name.endswith(".so") and not name.startswith("."):
@@ -103,7 +103,7 @@ def main():
         if bar and count > bar:
             over.append(f"{what} is {count} bytes, {count - bar} above its bar of {bar}")
     whole = os.path.getsize(given.whole)
-    print(f"stripped to {os.path.getsize(stripped) / whole:.1%} of {whole:,} bytes; today core and full are one build")
+    print(f"stripped to {os.path.getsize(stripped) / whole:.1%} of {whole:,} bytes; the tables are those of the full build")
     if given.check and over:
         sys.exit("sizes: " + "; ".join(over) + "\n  Remedy: the tables above say what takes the room")
 

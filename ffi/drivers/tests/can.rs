@@ -112,9 +112,8 @@ fn wrong_options_name_key_and_remedy() {
 /// Without CAN in the kernel there is no socket; with it, no interface of this name.
 #[test]
 fn an_interface_that_is_not_there_is_named() {
-    let said = match Session::open("can", &["interface=nocan0", "frames=true"]) {
-        Ok(_) => panic!("there is no such interface"),
-        Err(said) => said,
+    let Err(said) = Session::open("can", &["interface=nocan0", "frames=true"]) else {
+        panic!("there is no such interface")
     };
     let here = [
         "-19 interface: nocan0: No such device",
