@@ -6,7 +6,7 @@
 
 mod keys;
 mod session;
-mod signer;
+pub(crate) mod signer;
 mod verdict;
 
 use std::sync::Arc;

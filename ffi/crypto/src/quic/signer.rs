@@ -16,7 +16,7 @@ use crate::error::CryptoError;
 use crate::tls::Why;
 
 /// The agent's private key, with the schemes that it can sign by, the preferred one first.
-pub(super) struct Key {
+pub(crate) struct Key {
     private: Arc<PKey<Private>>,
     why: Why,
     algorithm: SignatureAlgorithm,
@@ -25,7 +25,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The kind of key is read off the certificate: a key in a token may not tell its curve.
-    pub(super) fn new(
+    pub(crate) fn new(
         certificate: &X509,
         key: PKey<Private>,
         why: Why,

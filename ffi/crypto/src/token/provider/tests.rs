@@ -106,6 +106,40 @@ fn tls_1_3_is_spoken_with_a_key_that_signs_elsewhere() {
     assert!(signers().is_empty());
 }
 
+/// What rustls asks for inside QUIC.
+#[cfg(feature = "quic")]
+#[test]
+fn rustls_gets_a_signature_from_elsewhere_or_the_reason_why_not() {
+    use rustls::SignatureScheme as Scheme;
+    use rustls::sign::SigningKey as _;
+    for (curve, scheme, digest) in [
+        (
+            Curve::P256,
+            Scheme::ECDSA_NISTP256_SHA256,
+            MessageDigest::sha256(),
+        ),
+        (
+            Curve::P384,
+            Scheme::ECDSA_NISTP384_SHA384,
+            MessageDigest::sha384(),
+        ),
+    ] {
+        let (token, public) = token(curve);
+        let own = certificate(&PKey::from_ec_key(token.key.clone()).unwrap());
+        let key = private_key(&public, Arc::clone(&token) as Arc<dyn Sign>).unwrap();
+        let why = Arc::new(|| Some("it is locked".to_owned()));
+        let key = crate::quic::signer::Key::new(&own, key, Some(why)).unwrap();
+        let signer = key.choose_scheme(&[scheme]).unwrap();
+        let signature = signer.sign(b"text").unwrap();
+        let theirs = own.public_key().unwrap();
+        let mut verifier = Verifier::new(digest, &theirs).unwrap();
+        assert!(verifier.verify_oneshot(&signature, b"text").unwrap());
+        token.fails.store(true, Ordering::Relaxed);
+        let said = signer.sign(b"text").unwrap_err().to_string();
+        assert!(said.contains("it is locked"), "{said}");
+    }
+}
+
 #[test]
 fn another_key_does_not_match() {
     let (_, public) = token(Curve::P256);
