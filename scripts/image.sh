@@ -44,7 +44,7 @@ fi
 # Kernel 6.12 of bookworm-backports rather than bookworm's 6.1: Landlock then restricts TCP ports, ioctl and signals too.
 suite=bookworm
 packages=(systemd systemd-sysv udev kmod iproute2 ca-certificates e2fsprogs libmodbus5 libsensors5 libsensors-config
-    libgpiod2)
+    libgpiod2 libiio0)
 # Unpacked and not installed: nothing of them needs to run on the target, and emulated depmod takes minutes.
 unpacked=(linux-image-arm64 systemd-boot-efi busybox-static)
 

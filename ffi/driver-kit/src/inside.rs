@@ -7,7 +7,7 @@ use std::time::Duration;
 use dunlin_driver::{Device, Error, Library};
 
 use crate::check::Verdict;
-use crate::process_state::{Holdings, Moment};
+use crate::process_state::{Holdings, Moment, threads};
 use crate::target::Target;
 use crate::{raw, starve, symbols};
 
@@ -17,6 +17,8 @@ const OPENINGS: u32 = 1000;
 /// Heap that may be more after them, in bytes: half of what one lost allocation an opening would be, of which malloc's
 /// smallest takes 32 bytes; buffers that grow once take less.
 const HEAP_SLACK_BYTES: usize = 16_000;
+/// Threads that may be left before the check ends early. All processes of a machine share what it has of them.
+const THREADS_MAX: usize = 256;
 
 /// How a rule is broken.
 struct Broken(String);
@@ -87,14 +89,21 @@ fn life(library: &Library, target: &Target) -> Result<(), Error> {
     device.close()
 }
 
+fn lives(library: &Library, target: &Target, openings: u32) -> Result<(), Broken> {
+    for opening in 1..=openings {
+        life(library, target)?;
+        let threads = threads();
+        if threads > THREADS_MAX {
+            return Err(format!("{threads} threads are left after {opening} openings").into());
+        }
+    }
+    Ok(())
+}
+
 fn a_thousand_times(library: &Library, target: &Target) -> Result<String, Broken> {
-    for _ in 0..WARM {
-        life(library, target)?;
-    }
+    lives(library, target, WARM)?;
     let before = Holdings::now();
-    for _ in 0..OPENINGS {
-        life(library, target)?;
-    }
+    lives(library, target, OPENINGS)?;
     let mut after = Holdings::now();
     // Threads that were told to end may need a moment.
     if after.threads > before.threads {

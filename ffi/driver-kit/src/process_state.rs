@@ -79,6 +79,15 @@ impl Moment {
     }
 }
 
+fn entries(path: &str) -> usize {
+    std::fs::read_dir(path).map_or(0, Iterator::count)
+}
+
+/// How many threads this process has.
+pub(crate) fn threads() -> usize {
+    entries("/proc/self/task")
+}
+
 /// What a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holdings {
@@ -90,9 +99,8 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     pub(crate) fn now() -> Holdings {
-        let entries = |path| std::fs::read_dir(path).map_or(0, Iterator::count);
         // Counted first: the listings themselves hold memory and a descriptor for a moment.
-        let (descriptors, threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
+        let (descriptors, threads) = (entries("/proc/self/fd"), threads());
         // SAFETY: mallinfo2 has no preconditions.
         let heap = unsafe { libc::mallinfo2() };
         Holdings {

@@ -40,7 +40,11 @@ fn memory_that_is_lent_belongs_to_no_allocator() {
         assert_eq!(cause("free-ours").0, Cause::Exit { code: 99 });
     } else {
         let (cause, detail) = cause("free-ours");
-        assert!(matches!(cause, Cause::Crash { .. }), "{cause:?}: {detail}");
+        // The canary sends free to look for an arena at its pointer rounded down to 64 MiB: nothing is there, or, by
+        // chance, a part of the lent memory that may not be touched.
+        let ours = cause == Cause::Contract && detail.contains("`read out` memory");
+        let crashed = matches!(cause, Cause::Crash { .. });
+        assert!(crashed || ours, "{cause:?}: {detail}");
     }
 }
 
