@@ -7,6 +7,8 @@ mod support;
 mod boards;
 #[path = "board/clock.rs"]
 mod clock;
+#[path = "board/crash.rs"]
+mod crash;
 #[path = "board/figures.rs"]
 mod figures;
 #[path = "board/gpio.rs"]
