@@ -83,7 +83,7 @@ for driver in "${drivers[@]}"; do
     put 644 "$driver" "/usr/lib/dunlin/drivers/${driver##*/}"
     "$strip" --strip-unneeded "$tree/usr/lib/dunlin/drivers/${driver##*/}"
 done
-put 644 deploy/systemd/dunlin.service /usr/lib/systemd/system/dunlin.service
+for unit in deploy/systemd/*; do put 644 "$unit" "/usr/lib/systemd/system/${unit##*/}"; done
 put 644 deploy/sysusers/dunlin.conf /usr/lib/sysusers.d/dunlin.conf
 put 644 deploy/udev/60-dunlin.rules /usr/lib/udev/rules.d/60-dunlin.rules
 put 644 deploy/debian/dunlin.toml /etc/dunlin/dunlin.toml

@@ -7,6 +7,8 @@
 #
 # glibc 2.31 at most; no libssl or libcrypto of the device; no symbol of our OpenSSL to be seen; RELRO with all symbols
 # bound at the start; no executable stack; PIE; segments that lie on 64 KiB, so that a kernel of any page size loads them.
+# Drivers: marked for branch target identification and pointer authentication (BTI, PAC), so that a processor that has both,
+# under glibc 2.32 or newer, holds their code to them.
 set -euo pipefail
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
@@ -19,6 +21,9 @@ page_bytes=65536
 out=target/$target/release
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+
+# protection FILE: what it is marked with.
+protection() { "${tools}readelf" --wide --notes "$1" | sed -n 's/.*AArch64 feature: //p'; }
 
 # faults FILE: one line a floor that FILE is below.
 faults() {
@@ -36,6 +41,9 @@ faults() {
     grep -E 'BIND_NOW|FLAGS.*NOW' <<<"$dynamic" >/dev/null || echo "binds symbols late"
     grep -E 'GNU_STACK.* RW ' <<<"$headers" >/dev/null || echo "has an executable stack"
     grep '^Elf file type is DYN' <<<"$headers" >/dev/null || echo "is not position independent"
+    if [[ $file == *.so ]]; then
+        [[ $(protection "$file") == "BTI, PAC" ]] || echo "is not marked BTI and PAC"
+    fi
     while read -r align; do
         ((align >= page_bytes)) || { echo "has a segment on $align, below 64 KiB" && break; }
     done < <(awk '$1 == "LOAD" { print $NF }' <<<"$headers")
@@ -43,20 +51,22 @@ faults() {
 
 [[ -x $out/dunlin && -x $out/core/dunlin ]] || die "$out/dunlin or core/dunlin is missing" "scripts/build.sh"
 failed=0
-printf '%-14s %10s %7s %6s %6s  %s\n' file bytes glibc PAC BTI needs
+printf '%-14s %10s %7s %7s %-9s  %s\n' file bytes glibc signing marked needs
 for file in "$out/dunlin" "$out/core/dunlin" "$out"/drivers/*.so; do
-    property=$("${tools}readelf" --wide --notes "$file" | sed -n 's/.*AArch64 feature: //p')
-    pac=$("${tools}objdump" -d "$file" | grep -c 'paciasp' || true)
-    printf '%-14s %10d %7s %6s %6s  %s\n' "${file#"$out/"}" "$(stat -c %s "$file")" "$(glibc_floor "$file" || true)" "$pac" \
-        "$([[ $property == *BTI* ]] && echo yes || echo no)" \
-        "$("${tools}readelf" --dynamic "$file" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
+    signing=$("${tools}objdump" -d "$file" | grep -c 'paciasp' || true)
+    marked=$(protection "$file")
+    printf '%-14s %10d %7s %7s %-9s  %s\n' "${file#"$out/"}" "$(stat -c %s "$file")" "$(glibc_floor "$file" || true)" "$signing" \
+        "${marked:--}" "$("${tools}readelf" --dynamic "$file" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
     while read -r fault; do
         echo "  ${file##*/} $fault"
         failed=1
     done < <(faults "$file")
 done
-echo "PAC: functions that sign their return address. BTI needs every object marked, and neither Rust's standard library"
-echo "for this target nor Debian's crt files are: the linker leaves the mark off. Both are hints that older cores skip."
+std=$(find "$(rustc --print sysroot)/lib/rustlib/$target/lib" -name 'libstd-*.rlib')
+echo "signing: functions that sign their return address; in dunlin these are OpenSSL's. The agent is not marked: the linker"
+echo "leaves the mark off unless every object has it. $("${tools}readelf" --wide --notes "$std" 2>/dev/null |
+    grep -c 'AArch64 feature' || true) of $("${tools}ar" t "$std" | grep -c '\.o$' || true) objects of Rust's standard library for this target have it, none of the C"
+echo "library's start files, and rustc's own -Zbranch-protection is for its nightly builds."
 [[ $failed -eq 0 ]] || die "a file is below a floor" "the lines above name it; flags are in .cargo/config.toml and build.rs"
 
 # The guard on itself.
@@ -84,6 +94,11 @@ if have "${tools}gcc"; then
     "${tools}gcc" -shared -fPIC -Wl,-soname,libssl.so.3 "$scratch/libssl.c" -o "$scratch/libssl.so"
     echo 'int SSL_new(void); int main(void) { return SSL_new(); }' >"$scratch/needs.c"
     planted "needs the device's OpenSSL" "${sound[@]}" "$scratch/needs.c" "$scratch/libssl.so"
+    "${tools}gcc" -shared -fPIC -mbranch-protection=standard -Wl,-soname,start.so "$scratch/libssl.c" -o "$scratch/start.so"
+    # Into a variable: `grep -q` would end the function before it has said all.
+    said=$(faults "$scratch/start.so")
+    [[ $said == *"is not marked BTI and PAC"* ]] || die "a driver with start files is not found out" "scripts/floors.sh, faults"
+    echo "found out: a driver that is not marked BTI and PAC"
     glibc_max=2.16 planted 'asks for glibc' "${sound[@]}" "$scratch/plain.c"
 else
     die "${tools}gcc is missing, so that the guard cannot be tried" "scripts/setup.sh test"

@@ -9,7 +9,7 @@
 board_dir=target/board
 qemu_least=10
 # The host's side, from bookworm; qemu comes from bookworm-backports.
-packages_board=(cpio kmod e2fsprogs f2fs-tools gcc-aarch64-linux-gnu xz-utils util-linux qemu-user-static)
+packages_board=(gdb-multiarch cpio kmod e2fsprogs f2fs-tools gcc-aarch64-linux-gnu xz-utils util-linux qemu-user-static)
 # The board's side, by version. Where the archive has moved on, what it has now is taken, and said.
 kernel_version=6.12.95+deb12
 board_packages=(

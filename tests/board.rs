@@ -9,6 +9,8 @@ mod boards;
 mod can;
 #[path = "board/clock.rs"]
 mod clock;
+#[path = "board/crash.rs"]
+mod crash;
 #[path = "board/figures.rs"]
 mod figures;
 #[path = "board/gpio.rs"]

@@ -150,6 +150,15 @@ fn link(driver: &Driver, object: &Path) -> Result<(), Box<dyn Error>> {
         "-Wl,-z,max-page-size=65536",
     ]);
     command.args(["-Wl,-z,relro,-z,now,-z,nodelete", "-fno-math-errno"]);
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("aarch64") {
+        // Return addresses are signed, and indirect branches land where they may (PAC, BTI). The mark needs every object
+        // of the library to have it, and neither the C library's start files nor libgcc do; a library in C needs neither.
+        command.args([
+            "-mbranch-protection=standard",
+            "-mno-outline-atomics",
+            "-nostartfiles",
+        ]);
+    }
     for source in driver.sources.iter().chain(&["options.c"]) {
         command.arg(Path::new("c").join(source));
     }

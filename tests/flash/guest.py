@@ -114,11 +114,35 @@ class Checks:
 ACTIVE = "for i in $(seq 60); do systemctl is-active -q dunlin && break; sleep 1; done; systemctl show -P ActiveState -P SubState dunlin"
 READS = ("for i in $(seq 60); do [ -s /var/lib/dunlin/readings.jsonl ] && break; sleep 1; done;"
          " head -n 1 /var/lib/dunlin/readings.jsonl | md5sum")
-# A host is a child of the agent, in the same control group. The image has no procps.
-HOST = "grep -vx $(systemctl show -P MainPID dunlin) /sys/fs/cgroup/system.slice/dunlin.service/cgroup.procs"
-KILL_HOST = (f"old=$({HOST}) && agent=$(systemctl show -P MainPID dunlin) && kill -9 $old && sleep 3 &&"
-             f" new=$({HOST}) && [ \"$new\" != \"$old\" ] &&"
-             " [ \"$(systemctl show -P MainPID dunlin)\" = \"$agent\" ] && echo another host, the same agent")
+# The hosts of a unit are what is in its control group beside its main process. The image has no procps.
+HOSTS = ("hosts() { grep -vx $(systemctl show -P MainPID $1) /sys/fs/cgroup/system.slice/$1.service/cgroup.procs; }; "
+         "agent() { systemctl show -P MainPID dunlin; }; ")
+KILL_HOST = (HOSTS + "old=$(hosts dunlin-hosts) && was=$(agent) && kill -SEGV $old && sleep 3 &&"
+             " new=$(hosts dunlin-hosts) && [ \"$new\" != \"$old\" ] && [ \"$(agent)\" = \"$was\" ] && echo another host, the same agent")
+KILL_LAUNCHER = (HOSTS + "old=$(hosts dunlin-hosts) && was=$(agent) && systemctl kill -s KILL --kill-whom=main dunlin-hosts && sleep 4 &&"
+                 " new=$(hosts dunlin-hosts) && ! [ -e /proc/$old ] && [ \"$new\" != \"$old\" ] && [ \"$(agent)\" = \"$was\" ] && echo another host, the same agent")
+KILL_AGENT = (HOSTS + "old=$(hosts dunlin-hosts) && systemctl kill -s KILL dunlin &&"
+              " sleep 1; ! [ -e /proc/$old ] && echo it is gone")
+# Beside what the package brings: a driver with a device, one with a network, one with an address that its unit refuses.
+SOURCES = r"""
+[sources.lines]
+type = "driver"
+driver = "gpio"
+grants = { devices = ["/dev/gpiochip0"], read = ["/sys"] }
+options = { chip = "0", lines = [{ line = "5", name = "door" }] }
+
+[sources.plc]
+type = "driver"
+driver = "modbus"
+grants = { network = ["127.0.0.1:502"] }
+options = { address = "127.0.0.1:502", registers = [{ name = "t", table = "holding", address = 0, type = "uint16" }] }
+
+[sources.far]
+type = "driver"
+driver = "modbus"
+grants = { network = ["203.0.113.9:502"] }
+options = { address = "203.0.113.9:502", registers = [{ name = "t", table = "holding", address = 0, type = "uint16" }] }
+"""
 
 
 def first_boot(board, check):
@@ -131,14 +155,49 @@ def first_boot(board, check):
                "systemctl show dunlin -p Type -p NRestarts -p StatusErrno", "^NRestarts=0$")
     check.that("as its own user", "stat -c %U:%G /proc/$(systemctl show -P MainPID dunlin)", "^dunlin:dunlin$")
     check.that("with no capability", "grep CapEff /proc/$(systemctl show -P MainPID dunlin)/status", "0000000000000000")
-    check.that("in the groups of the buses", "id -nG dunlin", r"(?=.*\bi2c\b)(?=.*\bgpio\b)(?=.*\bdialout\b)")
+    check.that("which is in no group of a bus", "id -nG dunlin", "^dunlin$")
+    check.that("its hosts' user is", "id -nG dunlin-hosts", r"(?=.*\bi2c\b)(?=.*\bgpio\b)(?=.*\bdialout\b)")
     check.that("GPIO is theirs", "stat -c '%G %a' /dev/gpiochip0", "^gpio 660$")
     check.that("the configuration is good", "runuser -u dunlin -- dunlin check /etc/dunlin/dunlin.toml", "is good")
     check.that("the driver's sandbox is whole on this kernel",
                "journalctl -u dunlin -o cat | grep -i 'sandbox\\|landlock' ; true", r"\A\Z")
+    check.that("the driver's host is in a unit of its own, and as its own user",
+               HOSTS + "stat -c %U /proc/$(hosts dunlin-hosts)", "^dunlin-hosts$")
+    check.that("nobody but the agent is in its unit",
+               "[ \"$(cat /sys/fs/cgroup/system.slice/dunlin.service/cgroup.procs)\" = $(systemctl show -P MainPID dunlin) ]")
     check.that("a driver that dies comes back", KILL_HOST, "another host")
+    check.that("with a gap that says of what it died",
+               "for i in $(seq 20); do grep -h SIGSEGV /var/lib/dunlin/readings.jsonl && break; sleep 1; done", '"cause":"crash"')
+    check.that("what starts the hosts dies, and they come back", KILL_LAUNCHER, "another host")
+    check.that("no host outlives the agent", KILL_AGENT, "it is gone")
+    check.that("which systemd starts again", ACTIVE, "^active$")
     check.that("readings are written", READS)
-    check.that("the unit is hardened as the running system sees it", "systemd-analyze security dunlin | tail -n 1", r": (0\.\d|1\.[0-5]) ")
+    check.that("the agent's unit is hardened as the running system sees it", "systemd-analyze security dunlin | tail -n 1",
+               r": (0\.\d|1\.[0-5]) ")
+    for unit in ("dunlin-hosts", "dunlin-hosts-network"):
+        check.that(f"and {unit}", f"systemd-analyze security {unit} | tail -n 1", r": (0\.\d|1\.0) ")
+
+
+def devices(check):
+    """Drivers with devices and with a network, each in the unit that has what it is granted."""
+    edit = "sed -i 's/^inputs = .*/inputs = [\"gateway\", \"lines\", \"plc\", \"far\"]/' /etc/dunlin/dunlin.toml"
+    check.that("sources with devices and a network are added",
+               f"cp /etc/dunlin/dunlin.toml /root/ && {edit} && cat >>/etc/dunlin/dunlin.toml <<'END'{SOURCES}END\n"
+               "ip addr add 203.0.113.9/32 dev lo && systemctl restart dunlin && dunlin status /etc/dunlin/dunlin.toml", "plc")
+    check.that("GPIO is read through the hosts' unit",
+               "for i in $(seq 30); do grep -m 1 '\"door\"' /var/lib/dunlin/readings.jsonl && break; sleep 1; done", '"door"')
+    status = "for i in $(seq 30); do dunlin status --json /etc/dunlin/dunlin.toml | grep -q %s && echo so && break; sleep 1; done"
+    check.that("a network is reached through the other one", status % "'ECONNREFUSED.*127.0.0.1\\|127.0.0.1.*refused'", "^so$")
+    # Nobody listens there: what is let through is refused at once. The list is what stops it, so it is shown with and without.
+    refused = ("dunlin status --json /etc/dunlin/dunlin.toml | tr '}' '\\n' | grep '203.0.113.9' | grep -q -i refused"
+               " && echo so && break; sleep 1; done; echo end")
+    check.that("an address outside of its list is not", "for i in $(seq 8); do " + refused, r"\Aend\r?$")
+    check.that("but for the list it would be", "systemctl set-property --runtime dunlin-hosts-network.service"
+               " IPAddressAllow=203.0.113.9; for i in $(seq 40); do " + refused, "^so\r?$")
+    check.that("the list is as it was", "systemctl revert dunlin-hosts-network.service; systemctl restart dunlin-hosts-network"
+               " && sleep 4 && echo done", "^done\r?$")
+    check.that("each is where it belongs", HOSTS + "hosts dunlin-hosts | wc -l; hosts dunlin-hosts-network | wc -l", r"\A2\r?\n2\Z")
+    check.that("as it was before", "mv /root/dunlin.toml /etc/dunlin/ && systemctl restart dunlin && " + ACTIVE, "^active$")
 
 
 def upgrade(check):
@@ -170,10 +229,10 @@ def purge(check):
     check.that("packages are at hand", "mkdir -p /mnt && mount -o ro /dev/vdb /mnt && ls /mnt", "2.deb")
     check.that("removal keeps configuration, state and user", "dpkg -r dunlin && test -e /etc/dunlin/dunlin.toml &&"
                " test -s /var/lib/dunlin/readings.jsonl && getent passwd dunlin", "dunlin:x:", seconds=240)
-    check.that("nothing runs", "! grep -lx dunlin /proc/[0-9]*/comm && ! systemctl is-active -q dunlin")
+    check.that("nothing runs", "! grep -lx dunlin /proc/[0-9]*/comm && ! systemctl is-active -q 'dunlin*'")
     check.that("installed again, it goes on", f"dpkg -i /mnt/2.deb && {ACTIVE}", r"^\s*active$", seconds=240)
     check.that("purge", "dpkg -P dunlin", seconds=240)
-    check.that("no user and no group", "! getent passwd dunlin && ! getent group dunlin")
+    check.that("no user and no group", "! getent passwd dunlin dunlin-hosts && ! getent group dunlin dunlin-hosts")
     check.that("no configuration", "test ! -e /etc/dunlin && test ! -e /etc/systemd/system/multi-user.target.wants/dunlin.service")
     check.that("no state", "test -z \"$(find /var/lib/dunlin -mindepth 1)\"")
     check.that("nothing of it is left", "find / -xdev -path /usr/share/bug -prune -o -iname '*dunlin*' -print | grep -v '^/var/lib/dunlin$' ; true",
@@ -198,6 +257,7 @@ def main():
             board.log_in(password)
             print(f"{time.monotonic() - check.since:5.0f} s          slot a: logged in", flush=True)
             first_boot(board, check)
+            devices(check)
             first = upgrade(check)
             check.that("slot b is made the default", "sed -i 's/dunlin-a/dunlin-b/' /boot/efi/loader/loader.conf && sync")
             board.type("systemctl reboot")
