@@ -22,6 +22,8 @@ const DIR: &str = "/store";
 const SEGMENTS: [(u64, u64); 2] = [(1, 0), (2, 40)];
 const HEADER_BYTES: usize = 64;
 const RECORD_HEADER_BYTES: usize = 16;
+/// Kind of a record whose payload is compressed, the last of the kinds.
+const PACKED: u8 = 0xd4;
 
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].try_into().map_or(0, u32::from_le_bytes)
@@ -30,7 +32,7 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 /// The checksum of the record at `at` and its length, as src/buffer/mod.rs states the format; `None` where no record can
 /// be.
 fn record(segment: &[u8], id: u64, at: usize) -> Option<(u32, usize)> {
-    if at + RECORD_HEADER_BYTES > segment.len() || !(0xd1..=0xd3).contains(&segment[at + 3]) {
+    if at + RECORD_HEADER_BYTES > segment.len() || !(0xd1..=PACKED).contains(&segment[at + 3]) {
         return None;
     }
     let payload = (word(segment, at) & 0x00ff_ffff) as usize;
@@ -65,14 +67,29 @@ fn seal_records(segment: &mut [u8], id: u64) {
     }
 }
 
+/// Whether the payload of a record is that one, as it is or packed.
+fn is_of(segment: &[u8], at: usize, payload: &[u8]) -> bool {
+    let from = at + RECORD_HEADER_BYTES;
+    if segment[at + 3] != PACKED {
+        return segment.get(from..from + payload.len()) == Some(payload);
+    }
+    let bytes = (word(segment, at) & 0x00ff_ffff) as usize;
+    let packed = segment.get(from..from + bytes).map(lz4_flex::block::uncompressed_size);
+    packed.is_some_and(|packed| {
+        packed.is_ok_and(|(size, block)| {
+            size == payload.len()
+                && lz4_flex::block::decompress(block, size).is_ok_and(|all| all == payload)
+        })
+    })
+}
+
 /// Whether a payload of that position is in the segment, in a record whose checksum is right.
 fn holds(segment: &[u8], id: u64, position: u64, payload: &[u8]) -> bool {
     (HEADER_BYTES..segment.len()).step_by(8).any(|at| {
         record(segment, id, at).is_some_and(|(sum, _)| {
-            let from = at + RECORD_HEADER_BYTES;
             word(segment, at + 4) == sum
                 && segment[at + 8..at + 16] == position.to_le_bytes()
-                && segment.get(from..from + payload.len()) == Some(payload)
+                && is_of(segment, at, payload)
         })
     })
 }
@@ -97,7 +114,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let disk = Disk::new();
     let path = |name: &str| Path::new(DIR).join(name);
-    disk.put(&path("format"), b"dunlin-buffer 1\n");
+    disk.put(&path("format"), b"dunlin-buffer 2\n");
     disk.put(&path("bulk/main.cursor"), &cursor);
     for (segment, (id, base)) in segments.iter().zip(SEGMENTS) {
         disk.put(&path(&format!("bulk/{id:016x}-{base:016x}.seg")), segment);

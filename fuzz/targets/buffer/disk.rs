@@ -1,6 +1,6 @@
 //! A disk in memory, which does what it is told.
 
-use dunlin::buffer::fs::{Storage, StorageFile};
+use dunlin::buffer::fs::{Moment, Storage, StorageFile};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,17 @@ impl Storage for Disk {
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         Ok(1 << 40)
+    }
+
+    fn device_bytes_written(&self, _dir: &Path) -> Option<u64> {
+        None
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            boot: 1,
+            uptime_ms: 1000,
+        }
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Box<dyn Send + Sync>> {
