@@ -401,6 +401,16 @@ fn grants_open_what_they_name_and_nothing_else() {
     assert_eq!(asked(&mine, false), libc_errno::EACCES);
     assert_eq!(asked(&other, true), libc_errno::EACCES);
 
+    // As fopen opens a file of /sys to write to it.
+    let truncated = |path: &std::path::Path| {
+        let mut spec = hostile("truncate-file", path.to_str().expect("UTF-8"));
+        spec.grants.read.push(room.path().to_owned());
+        spec.grants.devices.push(mine.clone());
+        errno_of(&spec)
+    };
+    assert_eq!(truncated(&mine), libc_errno::EALREADY);
+    assert_eq!(truncated(&other), libc_errno::EACCES);
+
     let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let (granted, forbidden) = (listen(), listen());
     let port = |listener: &std::net::TcpListener| listener.local_addr().expect("bound").port();
