@@ -200,6 +200,7 @@ const HOSTILE: &[(&str, &str, &str)] = &[
     ("exec", "reads", "read: E"),
     ("chmod", "reads", "read: E"),
     ("read-file", "reads", "read: ENOENT"),
+    ("truncate-file", "reads", "read: ENOENT"),
     ("fd-flood", "reads", "read: EMFILE"),
     ("own-limits", "reads", "read: EALREADY"),
     ("own-affinity", "reads", "read: EALREADY"),

@@ -4,6 +4,7 @@ mod kit;
 
 use dunlin_driver::{Cause, Host, HostError, Quality, Value};
 use kit::{first_failure, hostile, runtime, spec};
+use std::path::{Path, PathBuf};
 
 fn run(mode: &str) -> Result<(), HostError> {
     runtime().block_on(first_failure(&hostile(mode, "")))
@@ -390,16 +391,18 @@ fn grants_open_what_they_name_and_nothing_else() {
     for path in [&mine, &other] {
         std::fs::write(path, "x").expect("written");
     }
-    let asked = |path: &std::path::Path, granted: bool| {
-        let mut spec = hostile("read-file", path.to_str().expect("UTF-8"));
-        if granted {
-            spec.grants.read.push(mine.clone());
-        }
+    let opened = |mode: &str, path: &Path, read: &[PathBuf], devices: &[PathBuf]| {
+        let mut spec = hostile(mode, path.to_str().expect("UTF-8"));
+        (spec.grants.read, spec.grants.devices) = (read.to_vec(), devices.to_vec());
         errno_of(&spec)
     };
-    assert_eq!(asked(&mine, true), libc_errno::EALREADY);
-    assert_eq!(asked(&mine, false), libc_errno::EACCES);
-    assert_eq!(asked(&other, true), libc_errno::EACCES);
+    let (granted, yes, no) = ([mine.clone()], libc_errno::EALREADY, libc_errno::EACCES);
+    assert_eq!(opened("read-file", &mine, &granted, &[]), yes);
+    assert_eq!(opened("read-file", &mine, &[], &[]), no);
+    assert_eq!(opened("read-file", &other, &granted, &[]), no);
+    // As fopen opens a file of /sys to write to it.
+    assert_eq!(opened("truncate-file", &mine, &[], &granted), yes);
+    assert_eq!(opened("truncate-file", &mine, &granted, &[]), no);
 
     let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let (granted, forbidden) = (listen(), listen());

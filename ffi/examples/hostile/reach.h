@@ -167,6 +167,7 @@ static int32_t reach_out(dunlin_device *self) {
     snprintf(path, sizeof path, "/proc/%d/mem", (int)getppid());
     return denied(open(path, O_RDONLY), path);
   }
+  if (is(self, "truncate-file")) return open(self->arg, O_WRONLY | O_TRUNC) >= 0 ? -EALREADY : -errno; /* where it is granted */
   if (is(self, "write-file")) return denied(open("/tmp/dunlin-hostile-was-here", O_WRONLY | O_CREAT, 0600), "create");
   if (is(self, "chmod")) return denied(chmod(self->arg, 0777), "chmod");
   if (is(self, "kill-agent")) return denied(kill(getppid(), SIGTERM), "kill");

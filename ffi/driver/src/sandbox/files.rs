@@ -49,7 +49,8 @@ pub(super) fn restrict(
     let mut ruleset = ruleset.create().map_err(failed)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read | AccessFs::Execute;
-    let control = read | AccessFs::WriteFile | AccessFs::IoctlDev;
+    // Files below /sys are written by opening them truncated, as fopen does.
+    let control = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
     for path in LIBRARIES {
         ruleset = allow(ruleset, Path::new(path), run, &mut Vec::new())?;
     }
