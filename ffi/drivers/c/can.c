@@ -42,6 +42,7 @@ typedef struct signal {
 typedef struct listener {
   int fd;
   bool held; /* `frame` is not done with */
+  int gone;  /* an errno that waits for the frames before it, or 0 */
   int64_t stamp_ns;
   uint32_t dropped; /* by the kernel since the socket was made */
   uint32_t lost;    /* not yet reported */
@@ -107,11 +108,14 @@ static int32_t receive(dunlin_device *d, listener *l) {
     struct msghdr message = {
         .msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t got = recvmsg(l->fd, &message, MSG_DONTWAIT);
-    if (got < 0 && errno == EINTR) {
+    if (got < 0 && (errno == EINTR || (errno != EAGAIN && l->gone == 0))) {
+      l->gone = errno == EINTR ? l->gone : errno; /* said once, and ahead of the frames that came before */
       continue;
     }
     if (got < 0) {
-      return errno == EAGAIN ? 0 : fail(d, "read", errno);
+      int error = l->gone;
+      l->gone = 0;
+      return error == 0 ? 0 : fail(d, "read", error);
     }
     struct timespec stamp;
     (void)clock_gettime(CLOCK_REALTIME, &stamp);
@@ -163,11 +167,8 @@ static int32_t next_frame(dunlin_device *d, listener *l, int64_t until_ns) {
 
 /* What a read returns that ended with this status: what came before an error goes first. */
 static int32_t settle(dunlin_device *d, uint32_t used, int32_t status) {
-  if (used == 0) {
-    return status < 0 ? status : 0;
-  }
-  d->pending = status < 0 ? status : 0;
-  return (int32_t)used;
+  d->pending = used > 0 && status < 0 ? status : 0;
+  return used == 0 && status < 0 ? status : (int32_t)used;
 }
 
 static uint32_t take_lost(listener *l) {
