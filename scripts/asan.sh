@@ -45,3 +45,4 @@ cargo nextest run "${what[@]}" "$@"
 # What cannot run here carries its reason in an #[ignore]; it is named, and counted as skipped.
 cargo nextest list "${what[@]}" --run-ignored only --message-format oneline 2>/dev/null |
     sed 's/^/ignored by #[ignore]: /'
+echo "skipped under asan: dunlin-crypto::memory: it searches all memory of the process, of which the sanitizer maps terabytes"

@@ -168,7 +168,7 @@ counts() {
                 if ($i ~ /^ignored/) skipped += $(i - 1)
             }
         }
-        /^(ignored by #\[ignore\]|skipped under qemu-user): / { skipped++ }
+        /^(ignored by #\[ignore\]|skipped under [a-z-]+): / { skipped++ }
         /^Ran [0-9]+ tests? in / { found = 1; passed += $2 }
         /^FAILED \(/ { for (i = 2; i <= NF; i++) if (split($i, n, "=") == 2) { passed -= n[2] + 0; failed += n[2] + 0 } }
         END {
@@ -223,7 +223,7 @@ done
 
 heading "summary, ${SECONDS} s"
 printf '%s\n' "${table[@]}"
-# What was skipped, by stage and reason: `skipped under qemu-user: SUITE TEST: reason`, `ignored by #[ignore]: SUITE TEST`.
+# What was skipped, by stage and reason: `skipped under WHAT: SUITE TEST: reason`, `ignored by #[ignore]: SUITE TEST`.
 for name in "${chosen[@]}"; do
     grep -hE '^(ignored by|skipped under)' "target/test/$name.log" | awk -v stage="$name" '
         {
