@@ -14,7 +14,8 @@ case ${1:-} in
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit ;;
 esac
 [[ $# -ge 2 && -f $1/Configure ]] || { echo "usage: $0 SOURCE PREFIX [TOOLS]; SOURCE holds OpenSSL's Configure" >&2; exit 64; }
-source=$(cd "$1" && pwd) prefix=$2 tools=${3:-}
+# Absolute, since it is built elsewhere.
+source=$(cd "$1" && pwd) prefix=$(realpath --canonicalize-missing "$2") tools=${3:-}
 machine=$("${tools}gcc" -dumpmachine)
 machine=${machine%%-*}
 
