@@ -116,7 +116,7 @@ def replay(options, root, ledger, log, said, looker, short=False):
             ledger.acked.clear()
             ledger.read(said[:heard])
             ledger.store = root / "found/state/sinks/cloud/buffer"
-            acked, lost, wrong = ledger.check(holes=options.fs == "f2fs")
+            acked, lost, wrong = ledger.check(holes=True)
             states, acked_sum, lost_sum = states + 1, acked_sum + acked, lost_sum + lost
             complaints += [f"flush {at}, part {part}: {complaint}" for complaint in found + wrong]
             if complaints and not short:

@@ -37,7 +37,7 @@ def boot(root, ledger, image, fs, lying=False):
     try:
         complaints = [machine.recovered(), machine.found(root / "found")]
         ledger.store = root / "found/state/sinks/cloud/buffer"
-        _, lost, found = ledger.check(holes=fs == "f2fs")
+        _, lost, found = ledger.check(holes=True)
         return machine, lost, [c for c in complaints if c] + found
     except BaseException:
         machine.close()

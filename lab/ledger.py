@@ -70,8 +70,8 @@ class Ledger:
     def check(self, holes=False):
         """(records acknowledged, those of them that the store does not hold, complaints).
 
-        With `holes`, damage to what was never acknowledged is no complaint: f2fs may show the end of a group whose start
-        never reached the drive, for its nodes do not wait for their data.
+        With `holes`, damage to what was never acknowledged is no complaint: where the power went, the end of a group may be
+        there whose start never reached the drive, in a segment that was written before or on f2fs.
         """
         stored, complaints = {}, []
         if (self.store / "format").exists():

@@ -103,7 +103,7 @@ def examine(options, root, image, acked, goes_on):
     try:
         again = Ledger(root / "again", options.drivers, after / "state", rate_hz=5000)
         again.acked = dict(acked)
-        _, lost, found = again.check()
+        _, lost, found = again.check(holes=True)
         complaints += found
         if goes_on and not complaints:
             agent = start(options, again)
@@ -115,7 +115,7 @@ def examine(options, root, image, acked, goes_on):
                 time.sleep(0.02)
             end(agent)
             again.note()
-            _, more, found = again.check()
+            _, more, found = again.check(holes=True)
             lost, complaints = lost + more, complaints + found
         shutil.rmtree(root / "again")
         return lost, complaints
