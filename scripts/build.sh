@@ -78,15 +78,12 @@ trap 'exit 143' TERM
 rm -rf "$whole"
 mkdir -p "$whole" "$out/core"
 
-# Nothing unwinds (panic is abort), and what names the calls of a crash is kept aside: without tables for it in the binary the
-# compiler writes them as .debug_frame, which scripts/symbolize.sh --core reads. Not in .cargo/config.toml: tests unwind.
-#
 # one WHAT FOLDER ARGUMENTS: builds the agent, and leaves it stripped in FOLDER. Cargo's own file stays whole under deps/;
 # what lies in release/ is replaced by a stripped copy, so that a second call starts from the same bytes.
 one() {
     local what=$1 folder=$2 from=$SECONDS
     shift 2
-    run_cross build --locked --release --target "$target" --config "target.$target.rustflags=['-Cforce-unwind-tables=no']" "$@"
+    release_build "$@"
     mv -f "$out/dunlin" "$whole/$what"
     if ! readelf --sections "$whole/$what" 2>/dev/null | grep -q '\.debug_line'; then
         die "$out/dunlin has no symbols to keep aside" "rm $out/dunlin, then again"

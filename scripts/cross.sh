@@ -16,6 +16,13 @@ run_cross() {
         CROSS_BUILD_OPTS=--network=host CROSS_CONTAINER_OPTS="--network=host ${CROSS_CONTAINER_OPTS:-}" cross "$@"
 }
 
+# release_build ARGUMENTS: what is released, and what must come out of it again. Nothing unwinds (panic is abort), and what
+# names the calls of a crash is kept aside: without tables for it in the binary the compiler writes them as .debug_frame,
+# which scripts/symbolize.sh --core reads. Not in .cargo/config.toml: tests unwind.
+release_build() {
+    run_cross build --locked --release --target "$target" --config "target.$target.rustflags=['-Cforce-unwind-tables=no']" "$@"
+}
+
 # split_symbols WHOLE STRIPPED: strips a copy of WHOLE, and leaves what it lost in STRIPPED.debug.
 split_symbols() {
     "${tools}objcopy" --only-keep-debug "$1" "$2.debug"

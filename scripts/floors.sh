@@ -120,7 +120,7 @@ else
         cargo clean --quiet --release --target "$target" --target-dir "$again" -p "$crate"
     done
 fi
-run_cross build --locked --release --target "$target" --target-dir "$again" -p dunlin -p dunlin-drivers
+release_build --target-dir "$again" -p dunlin -p dunlin-drivers
 split_symbols "$again/$target/release/dunlin" "$scratch/dunlin"
 cmp "$scratch/dunlin" "$out/dunlin" || die "two builds differ" "diffoscope $again/$target/release/dunlin ..."
 for driver in "$again/$target"/release/drivers/*.so; do
