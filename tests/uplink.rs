@@ -197,8 +197,8 @@ async fn subscriptions_receive_and_a_drain_without_a_broker_is_bounded() {
 }
 
 /// The reason of the first failed attempt.
-async fn refusal(broker: &Broker, files: TlsFiles, host: &str) -> String {
-    let mut settings = settings(&format!("mqtts://{host}:{}", broker.port()), "refused");
+async fn refusal(endpoint: &str, files: TlsFiles) -> String {
+    let mut settings = settings(endpoint, "refused");
     settings.tls = Some(files);
     let (_uplink, mut events) = Uplink::spawn(settings).unwrap();
     match timeout(Duration::from_secs(10), events.recv())
@@ -226,35 +226,36 @@ async fn tls_delivers_with_mutual_certificates() {
 async fn tls_refuses_each_with_its_reason() {
     let certificates = Certificates::new();
     let good = certificates.client("client");
+    let at = |broker: &Broker, host| format!("mqtts://{host}:{}", broker.port());
     let broker = Broker::start(&Security::Mutual(&certificates, "server"));
     let other_ca = TlsFiles {
         ca_file: certificates.path("other-ca.pem"),
         ..good.clone()
     };
-    let reason = refusal(&broker, other_ca, "localhost").await;
+    let reason = refusal(&at(&broker, "localhost"), other_ca).await;
     assert!(
         reason.contains("not signed by an authority in the CA file"),
         "{reason}"
     );
-    let reason = refusal(&broker, good.clone(), "127.0.0.1").await;
+    let reason = refusal(&at(&broker, "127.0.0.1"), good.clone()).await;
     assert!(reason.contains("not for \"127.0.0.1\""), "{reason}");
-    let reason = refusal(&broker, certificates.client("stranger"), "localhost").await;
+    let reason = refusal(&at(&broker, "localhost"), certificates.client("stranger")).await;
     assert!(
         reason.contains("refused our certificate: unknown certificate authority"),
         "{reason}"
     );
-    let reason = refusal(&broker, certificates.client("old-client"), "localhost").await;
+    let reason = refusal(&at(&broker, "localhost"), certificates.client("old-client")).await;
     assert!(
         reason.contains("refused our certificate: certificate expired"),
         "{reason}"
     );
 
     let broker = Broker::start(&Security::Mutual(&certificates, "old-server"));
-    let reason = refusal(&broker, good.clone(), "localhost").await;
+    let reason = refusal(&at(&broker, "localhost"), good.clone()).await;
     assert!(reason.contains("has expired"), "{reason}");
 
     let broker = Broker::start(&Security::Tls12(&certificates));
-    let reason = refusal(&broker, good, "localhost").await;
+    let reason = refusal(&at(&broker, "localhost"), good).await;
     assert!(reason.contains("does not speak TLS 1.3"), "{reason}");
 }
 

@@ -436,12 +436,10 @@ impl Session {
             self.stray_acks += 1;
             return;
         };
+        let (given, probe) = self.window.take(index);
         if let Some(connection) = &mut self.connection {
             connection.progress_ms = now_ms;
             connection.useful |= !puback.reason.is_error();
-        }
-        let (given, probe) = self.window.take(index);
-        if let Some(connection) = &mut self.connection {
             connection.latency.acked(given.seq, now_ms);
         }
         let (reason, token) = (puback.reason, given.token);

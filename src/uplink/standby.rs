@@ -65,8 +65,8 @@ pub struct Standby {
 struct Breaker {
     /// When each attempt failed.
     failed: VecDeque<u64>,
-    /// Attempts that did not.
-    proven: VecDeque<u64>,
+    /// When it was last proven. That ends what is remembered of before.
+    proven_ms: Option<u64>,
     /// Left alone until then; `None` while closed.
     open_until_ms: Option<u64>,
     /// How often it opened without having been proven since.
@@ -122,8 +122,10 @@ impl Standby {
         let probe = breaker.open_until_ms.is_some();
         let open = match outcome {
             Outcome::Proven => {
-                *breaker = Breaker::default();
-                breaker.proven.push_back(now_ms);
+                *breaker = Breaker {
+                    proven_ms: Some(now_ms),
+                    ..Breaker::default()
+                };
                 return;
             }
             Outcome::Slow => {
@@ -134,7 +136,7 @@ impl Standby {
             Outcome::Failed => {
                 breaker.failed.push_back(now_ms);
                 breaker.forget(now_ms.saturating_sub(settings.window_ms));
-                let attempts = breaker.failed.len() + breaker.proven.len();
+                let attempts = breaker.failed.len() + usize::from(breaker.proven_ms.is_some());
                 let enough = attempts >= settings.attempts_min;
                 let share =
                     100 * breaker.failed.len() >= usize::from(settings.failure_percent) * attempts;
@@ -158,12 +160,11 @@ impl Standby {
 
 impl Breaker {
     fn forget(&mut self, before_ms: u64) {
-        for attempts in [&mut self.failed, &mut self.proven] {
-            while attempts.len() > WINDOW_MAX || attempts.front().is_some_and(|at| *at < before_ms)
-            {
-                attempts.pop_front();
-            }
+        let failed = &mut self.failed;
+        while failed.len() > WINDOW_MAX || failed.front().is_some_and(|at| *at < before_ms) {
+            failed.pop_front();
         }
+        self.proven_ms = self.proven_ms.filter(|at_ms| *at_ms >= before_ms);
     }
 }
 

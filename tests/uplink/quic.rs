@@ -9,7 +9,7 @@ use dunlin::uplink::{Event, Events, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
-use crate::{deliver, settings};
+use crate::{deliver, refusal, settings};
 
 /// A running `lab/quic_front.py`.
 struct Front {
@@ -123,18 +123,6 @@ async fn every_kind_of_key_signs_inside_quic() {
     }
 }
 
-/// The reason of the first failed attempt.
-async fn refusal(front: &Front, files: TlsFiles, host: &str) -> String {
-    let mut settings = settings(&format!("quic://{host}:{}", front.port), "refused");
-    settings.tls = Some(files);
-    let (_uplink, mut events) = Uplink::spawn(settings).unwrap();
-    next(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(reason.to_string()),
-        _ => None,
-    })
-    .await
-}
-
 #[tokio::test]
 async fn quic_refuses_each_with_its_reason() {
     let certificates = Certificates::new();
@@ -163,11 +151,11 @@ async fn quic_refuses_each_with_its_reason() {
             "refused our certificate: certificate expired",
         ),
     ] {
-        let reason = refusal(&front, files, host).await;
+        let reason = refusal(&format!("quic://{host}:{}", front.port), files).await;
         assert!(reason.contains(wanted), "{reason}");
     }
     let old = Front::start(&certificates, "old-server", &broker);
-    let reason = refusal(&old, good, "localhost").await;
+    let reason = refusal(&old.endpoint(), good).await;
     assert!(reason.contains("has expired"), "{reason}");
 }
 

@@ -92,6 +92,10 @@ impl Quic {
             endpoint: endpoint.clone(),
             why,
         };
+        let broken = |error: ConnectionError| match verdict(&error, endpoint) {
+            Some(refused) => Lost::Tls(refused),
+            None => failed(error.to_string()),
+        };
         let io = |source| Lost::Connect {
             endpoint: endpoint.clone(),
             source,
@@ -117,21 +121,9 @@ impl Quic {
                     timeout_ms: 1000 * HANDSHAKE.as_secs(),
                 });
             }
-            Ok(Err(error)) => {
-                return Err(match verdict(&error, endpoint) {
-                    Some(refused) => Lost::Tls(refused),
-                    None => failed(error.to_string()),
-                });
-            }
+            Ok(Err(error)) => return Err(broken(error)),
         };
-        let (send, receive) =
-            connection
-                .open_bi()
-                .await
-                .map_err(|error| match verdict(&error, endpoint) {
-                    Some(refused) => Lost::Tls(refused),
-                    None => failed(error.to_string()),
-                })?;
+        let (send, receive) = connection.open_bi().await.map_err(broken)?;
         Ok(QuicStream {
             send,
             receive,
