@@ -65,6 +65,7 @@ MUTANTS = [
     (ORDER, "a segment ends before the next one has a name", "log.rs", "        self.seal();\n        let id = self.next_id;", "        let id = self.next_id;"),
     (ORDER, "what a reader holds is not written over", "spares.rs", "Arc::strong_count(&segment.hold) == 1 && ", ""),
     (ORDER, "what is poisoned is not written over", "spares.rs", " && !segment.poisoned", ""),
+    (ORDER, "a header of an older life says nothing", "format.rs", ".filter(|header| header.id == segment_id)", ""),
     (ORDER, "age over a reboot is the uptime", "age.rs", "_ => now.uptime_ms,", "_ => now.uptime_ms + 1,"),
     (ORDER, "age never goes back", "age.rs", "self.latest_ms.max(self.base_ms.saturating_add(passed_ms))", "self.base_ms.saturating_add(passed_ms)"),
     (BOUND, "spare files", "spares.rs", " || self.0.len() == SPARES_MAX", ""),

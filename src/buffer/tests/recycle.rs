@@ -1,6 +1,7 @@
 //! Segments that are released and become new ones: their blocks are written over.
 
 use super::super::engine::Engine;
+use super::super::format::{SegmentHeader, Stamp};
 use super::super::fs::faulty::{Fault, Op, SimDisk};
 use super::super::reader::{Chunk, Place};
 use super::super::{Batch, Class, Policy, verify};
@@ -109,6 +110,22 @@ fn a_poisoned_segment_is_not_written_over() {
     release_all(&mut engine);
     assert_eq!(files(&disk, ".spare"), Vec::<PathBuf>::new());
     assert_eq!(files(&disk, ".seg").len(), 1);
+}
+
+/// A crash may leave a file under its new name with the header of what it was: that is another segment's.
+#[test]
+fn a_header_of_an_older_life_says_nothing() {
+    let header = SegmentHeader {
+        class: Class::Normal,
+        recycled: false,
+        id: 5,
+        base: 40,
+        floor: 7,
+        begun: Stamp::default(),
+    };
+    let bytes = header.encode();
+    assert_eq!(SegmentHeader::of(&bytes, 5), Some(header));
+    assert_eq!(SegmentHeader::of(&bytes, 6), None);
 }
 
 /// Spare files are part of the size, and go before any data does.
