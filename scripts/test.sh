@@ -241,9 +241,9 @@ done
 for name in "${failures[@]}"; do
     heading "FAILED: $name, the end of target/test/$name.log"
     sed 's/\x1b\[[0-9;]*m//g' "target/test/$name.log" >"target/test/$name.txt"
-    # What runners call a failure, each line once; then the last lines as they are.
-    grep -E '^ *(FAIL|TIMEOUT|SIG[A-Z]+|FLAKY|FAILED|not ok)\b|^error|panicked at|^test .* FAILED|MISSED' "target/test/$name.txt" |
-        awk '!seen[$0]++' | head -n 20
+    # What runners call a failure with the lines that say why, each line once; then the last lines as they are.
+    grep -E -A 4 '^ *([0-9]+ s +)?(FAIL|TIMEOUT|SIG[A-Z]+|FLAKY|FAILED|not ok)\b|^error|panicked at|^test .* FAILED|MISSED' "target/test/$name.txt" |
+        awk '!seen[$0]++' | head -n 40
     echo "..."
     tail -n 25 "target/test/$name.txt"
 done
