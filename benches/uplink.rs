@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/uplink/broker.rs"]
 mod broker;
+#[path = "../tests/support/ports.rs"]
+mod ports;
 
 use std::fs;
 use std::io::Write;

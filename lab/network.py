@@ -19,11 +19,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 
 import count
+import ports
 from relay import Network, TcpRelay, UdpRelay
 
 CONFIG = """\
@@ -104,12 +104,6 @@ def scenarios(long):
     return found
 
 
-def port(kind):
-    with socket.socket(socket.AF_INET, kind) as each:
-        each.bind(("127.0.0.1", 0))
-        return each.getsockname()[1]
-
-
 class Station:
     """All the processes of one scenario."""
 
@@ -119,16 +113,23 @@ class Station:
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         self.certs = os.path.join(args.dir, "certs")
-        self.ports = {key: port(socket.SOCK_STREAM) for key in ("plain", "broker_tls", "tls")}
-        self.ports |= {key: port(socket.SOCK_DGRAM) for key in ("front", "quic")}
+        self.ports = {key: next(args.ports) for key in ("plain", "broker_tls", "tls", "front", "quic")}
         self.udp, self.tcp = Network(), Network()
+        self.processes = []
         self.received = os.path.join(self.dir, "received.jsonl")
         self.peak_kb = 0
 
     async def run(self, name, *command, **options):
         log = open(os.path.join(self.dir, f"{name}.log"), "ab")
         options = {"stdout": log, "stderr": log, "stdin": asyncio.subprocess.DEVNULL} | options
-        return await asyncio.create_subprocess_exec(*command, **options)
+        self.processes.append(await asyncio.create_subprocess_exec(*command, **options))
+        return self.processes[-1]
+
+    def end(self):
+        """Whatever still runs, after an error too."""
+        for each in self.processes:
+            if each.returncode is None:
+                each.kill()
 
     async def start(self):
         certs = self.certs
@@ -167,7 +168,7 @@ class Station:
                 return
             except OSError:
                 await asyncio.sleep(0.05)
-        raise RuntimeError(f"{self.name}: the broker did not start")
+        raise RuntimeError(f"{self.name}: the broker did not start, see {self.dir}/broker.log")
 
     async def start_front(self):
         here, certs = os.path.dirname(os.path.abspath(__file__)), self.certs
@@ -294,9 +295,12 @@ class Station:
 async def one(args, number, name, until, steps, turn):
     async with turn:
         station = Station(args, name, number)
-        await station.start()
-        reconnect = await station.play(until, steps)
-        status = await station.stop()
+        try:
+            await station.start()
+            reconnect = await station.play(until, steps)
+            status = await station.stop()
+        finally:
+            station.end()
         received, holes, duplicates, back = station.distinct()
         lost = max(holes, status["uplinked"] - received, 0)
         # After a kill the account is the second process's, which also delivers what the first one left.
@@ -321,6 +325,7 @@ async def main():
     chosen = [each for each in scenarios(args.long) if not args.only or any(part in each[0] for part in args.only)]
     if not chosen:
         sys.exit("no scenario of that name")
+    args.ports = iter(ports.free(5 * len(chosen)))
     print(
         f"{'scenario':<36} {'received':>8} {'lost':>5} {'stored':>6} {'repeats':>6} {'double':>6} "
         f"{'reconnect':>9} {'peak MiB':>8}"

@@ -2,6 +2,8 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[path = "support/ports.rs"]
+mod ports;
 #[cfg(feature = "quic")]
 #[path = "uplink/quic.rs"]
 mod quic;

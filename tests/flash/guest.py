@@ -118,14 +118,14 @@ READS = ("for i in $(seq 60); do [ -s /var/lib/dunlin/readings.jsonl ] && break;
 HOSTS = ("hosts() { grep -vx $(systemctl show -P MainPID $1) /sys/fs/cgroup/system.slice/$1.service/cgroup.procs; }; "
          "agent() { systemctl show -P MainPID dunlin; }; ")
 # What must come is waited for, since an emulated board on a busy machine takes the time that it takes.
-UNTIL = "until() { for i in $(seq 60); do \"$@\" && return; sleep 1; done; echo \"not within 60 s: $*\"; return 1; }; "
-HOST_AGAIN = (UNTIL + HOSTS + "one() { set -- $(hosts dunlin-hosts 2>/dev/null); [ $# = 1 ] && new=$1; };"
+AWAIT = "await() { for i in $(seq 60); do \"$@\" && return; sleep 1; done; echo \"not within 60 s: $*\"; return 1; }; "
+HOST_AGAIN = (AWAIT + HOSTS + "one() { set -- $(hosts dunlin-hosts 2>/dev/null); [ $# = 1 ] && new=$1; };"
               " another() { one && [ $new != $old ] && [ \"$(agent)\" = \"$was\" ] && echo another host, the same agent; };"
               " gone() { ! [ -e /proc/$old ]; };"
-              " until one && old=$new && was=$(agent) && ")
-KILL_HOST = HOST_AGAIN + "kill -SEGV $old && until another"
-KILL_LAUNCHER = HOST_AGAIN + "systemctl kill -s KILL --kill-whom=main dunlin-hosts && until gone && until another"
-KILL_AGENT = HOST_AGAIN + "systemctl kill -s KILL dunlin && until gone && echo it is gone"
+              " await one && old=$new && was=$(agent) && ")
+KILL_HOST = HOST_AGAIN + "kill -SEGV $old && await another"
+KILL_LAUNCHER = HOST_AGAIN + "systemctl kill -s KILL --kill-whom=main dunlin-hosts && await gone && await another"
+KILL_AGENT = HOST_AGAIN + "systemctl kill -s KILL dunlin && await gone && echo it is gone"
 # Beside what the package brings: a driver with a device, one with a network, one with an address that its unit refuses.
 SOURCES = r"""
 [sources.lines]
@@ -168,11 +168,11 @@ def first_boot(board, check):
                HOSTS + "stat -c %U /proc/$(hosts dunlin-hosts)", "^dunlin-hosts$")
     check.that("nobody but the agent is in its unit",
                "[ \"$(cat /sys/fs/cgroup/system.slice/dunlin.service/cgroup.procs)\" = $(systemctl show -P MainPID dunlin) ]")
-    check.that("a driver that dies comes back", KILL_HOST, "another host")
+    check.that("a driver that dies comes back", KILL_HOST, "another host", seconds=240)
     check.that("with a gap that says of what it died",
                "for i in $(seq 60); do grep -h SIGSEGV /var/lib/dunlin/readings.jsonl && break; sleep 1; done", '"cause":"crash"')
-    check.that("what starts the hosts dies, and they come back", KILL_LAUNCHER, "another host")
-    check.that("no host outlives the agent", KILL_AGENT, "it is gone")
+    check.that("what starts the hosts dies, and they come back", KILL_LAUNCHER, "another host", seconds=300)
+    check.that("no host outlives the agent", KILL_AGENT, "it is gone", seconds=240)
     check.that("which systemd starts again", ACTIVE, "^active$")
     check.that("readings are written", READS)
     check.that("the agent's unit is hardened as the running system sees it", "systemd-analyze security dunlin | tail -n 1",
@@ -196,11 +196,11 @@ def devices(check):
                " && echo so && break; sleep 1; done; echo end")
     check.that("an address outside of its list is not", "for i in $(seq 8); do " + refused, r"\Aend\r?$")
     check.that("but for the list it would be", "systemctl set-property --runtime dunlin-hosts-network.service"
-               " IPAddressAllow=203.0.113.9; for i in $(seq 90); do " + refused, "^so\r?$")
+               " IPAddressAllow=203.0.113.9; for i in $(seq 90); do " + refused, "^so\r?$", seconds=240)
     check.that("the list is as it was", "systemctl revert dunlin-hosts-network.service; systemctl restart dunlin-hosts-network")
     # A host that cannot connect ends and is started again, so that one of the four may be away for a moment.
-    check.that("each is where it belongs", UNTIL + HOSTS + "two() { [ \"$(hosts $1 | wc -l)\" = 2 ]; }; "
-               "until two dunlin-hosts && until two dunlin-hosts-network")
+    check.that("each is where it belongs", AWAIT + HOSTS + "two() { [ \"$(hosts $1 | wc -l)\" = 2 ]; }; "
+               "await two dunlin-hosts && await two dunlin-hosts-network", seconds=240)
     check.that("as it was before", "mv /root/dunlin.toml /etc/dunlin/ && systemctl restart dunlin && " + ACTIVE, "^active$")
 
 

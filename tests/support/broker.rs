@@ -1,20 +1,11 @@
 //! A real mosquitto on loopback, and `mosquitto_sub` as the independent witness of what arrived.
 
-use super::{Received, wait_for};
+use super::{Received, free_port, wait_for};
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-/// A port on loopback that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 /// A mosquitto that keeps sessions and queues across an orderly restart.
 pub struct Broker {

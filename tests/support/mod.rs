@@ -7,10 +7,12 @@
 
 mod agent;
 mod broker;
+mod ports;
 mod received;
 
 pub use agent::{Agent, Ended, dunlin, dunlin_with, kill};
-pub use broker::{Broker, Subscriber, free_port};
+pub use broker::{Broker, Subscriber};
+pub use ports::free_port;
 pub use received::{Id, Received};
 
 use std::time::{Duration, Instant};

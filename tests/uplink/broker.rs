@@ -1,7 +1,7 @@
 //! A mosquitto on a free loopback port, in a directory of its own, ended by its pid; and certificates for it.
 
 use std::fmt::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use dunlin::uplink::TlsFiles;
 use dunlin_crypto::PrivateKey;
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 pub(crate) enum Security<'a> {
     None,
@@ -33,11 +35,7 @@ impl Broker {
     /// `log_type` as in mosquitto.conf(5): a line a message costs the broker more than the message.
     pub(crate) fn start_logging(security: &Security<'_>, log_type: &str) -> Broker {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let mut text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
              persistence_location {}/\nmax_inflight_messages 100\nmax_queued_messages 1000000\n\

@@ -9,6 +9,7 @@ use dunlin::uplink::{Event, Events, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
+use crate::ports::free_port;
 use crate::{deliver, refusal, settings};
 
 /// A running `lab/quic_front.py`.
@@ -19,7 +20,7 @@ struct Front {
 
 impl Front {
     fn start(certificates: &Certificates, server: &str, broker: &Broker) -> Front {
-        Front::start_at(free_udp_port(), certificates, server, broker)
+        Front::start_at(free_port(), certificates, server, broker)
     }
 
     fn start_at(port: u16, certificates: &Certificates, server: &str, broker: &Broker) -> Front {
@@ -56,14 +57,6 @@ impl Drop for Front {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn free_udp_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// The first event that `wanted` makes something of.
