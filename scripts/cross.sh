@@ -57,7 +57,7 @@ split_symbols() {
 }
 
 # build_id FILE: in hexadecimal.
-build_id() { "${tools}readelf" --notes "$1" | sed -n 's/^ *Build ID: //p'; }
+build_id() { "${tools}readelf" --notes "$1" 2>/dev/null | sed -n 's/^ *Build ID: //p'; }
 
 # glibc_floor FILE...: the highest version of glibc that any of them asks for.
 glibc_floor() { "${tools}objdump" -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -1; }
