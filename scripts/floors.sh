@@ -149,6 +149,8 @@ release_build --target-dir "$again" -p dunlin --no-default-features --features c
 mkdir "$scratch/core"
 split_symbols "$again/$target/release/dunlin" "$scratch/core/dunlin"
 same "the core" "$scratch/core/dunlin" "$out/core/dunlin"
-# The older image has no name any more, and stays where another build uses its layers.
-with_engine "$(container_engine)" rmi "$first" >/dev/null 2>&1 || true
+# Images of before have no name any more, and stay where another build uses their layers.
+engine=$(container_engine)
+with_engine "$engine" images --quiet --filter dangling=true --filter "label=org.cross-rs.workspace_root=$root" |
+    while read -r image; do with_engine "$engine" rmi "$image" >/dev/null 2>&1 || true; done
 echo "and so are core $(sha256sum <"$out/core/dunlin" | cut -c 1-16)... and the OpenSSL of an image that was made again, in $SECONDS s"
