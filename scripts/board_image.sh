@@ -48,8 +48,9 @@ modules_root=(i2c-dev i2c-bcm2835 lm75 dps310 fec at803x realtek micrel virtio_n
 modules_store=(virtio_mmio virtio_blk virtio_console ext4 f2fs crc32c_generic crc32_generic)
 
 work=$board_dir/work
+made=$work/made
 rm -rf "$work"
-mkdir -p "$work"
+mkdir -p "$made"
 trap 'rm -rf "$work"' EXIT
 
 # modules KERNEL DIR NAME...: these modules and what they need, uncompressed, with their indexes, below DIR. A name that
@@ -125,14 +126,13 @@ for kernel in "${kernels[@]}"; do
     suffix=
     [[ $kernel != *-16k ]] || suffix=-16k
     say "initramfs for $kernel"
-    initrd "$kernel" "$board_dir/initrd$suffix"
-    cp "$sysroot/boot/vmlinuz-$kernel" "$board_dir/kernel$suffix"
+    initrd "$kernel" "$made/initrd$suffix"
+    cp "$sysroot/boot/vmlinuz-$kernel" "$made/kernel$suffix"
 done
-initrd_store "${kernels[0]}" "$work/store.cpio"
-mv "$work/store.cpio" "$board_dir/initrd-store"
+initrd_store "${kernels[0]}" "$made/initrd-store"
 # Device trees of the boards that QEMU does not bring one for; those of either kernel are the same.
 trees=$sysroot/usr/lib/linux-image-${kernels[0]}
-cp "$trees"/freescale/imx8mp-evk.dtb "$trees"/broadcom/bcm2837-rpi-3-b.dtb "$board_dir/"
+cp "$trees"/freescale/imx8mp-evk.dtb "$trees"/broadcom/bcm2837-rpi-3-b.dtb "$made/"
 
 say "root file system"
 tree=$work/root
@@ -154,6 +154,8 @@ install -m 644 "$binaries"/drivers/*.so "$tree/usr/lib/dunlin/drivers/"
 for kernel in "${kernels[@]}"; do modules "$kernel" "$tree" "${modules_initrd[@]}" "${modules_root[@]}"; done
 
 mkfs.ext4 -q -L dunlin-root -E root_owner=0:0 -d "$tree" "$work/disk.ext4" "${disk_mib}M"
-# By rename, since a board may be running on the old one.
+# By rename, since a board may be running on the old ones. The disk goes first and comes last: where it is, all of it is.
+rm -f "$board_dir/disk.ext4"
+mv "$made"/* "$board_dir/"
 mv "$work/disk.ext4" "$board_dir/disk.ext4"
 say "target/board/disk.ext4: $(du -sh "$tree" | cut -f 1) of files; $(du -h "$board_dir/initrd" | cut -f 1) initramfs; in $SECONDS s"

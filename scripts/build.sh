@@ -68,7 +68,7 @@ whole=$out/.whole
 # Ended before its end, it leaves neither an unstripped binary nor one beside the other's symbols.
 drop() {
     local status=$?
-    rm -rf "$whole"
+    rm -rf "$whole" "$out"/drivers/*.new
     [[ $status -eq 0 || -n $built ]] || rm -rf "$out"/dunlin "$out"/dunlin.* "$out/core"
 }
 built=
@@ -96,7 +96,9 @@ one full "$out" -p dunlin -p dunlin-drivers
 drivers=()
 for driver in "$out"/drivers/*.so; do
     [[ -e $driver ]] || die "no drivers in $out/drivers" "rm -r $out/build/dunlin-drivers-*, then again"
-    "${tools}strip" --strip-unneeded "$driver"
+    # By rename: cargo takes what lies here for done, also after an end half way.
+    "${tools}strip" --strip-unneeded -o "$driver.new" "$driver"
+    mv -f "$driver.new" "$driver"
     drivers+=("${driver##*/}")
 done
 say "drivers: ${drivers[*]}"

@@ -6,14 +6,38 @@ target=aarch64-unknown-linux-gnu
 # shellcheck disable=SC2034 # those who source this use it
 tools=aarch64-linux-gnu-
 
-# run_cross ARGUMENTS: cross with Docker, or, where there is none, with podman.
-run_cross() {
-    if have docker && docker info >/dev/null 2>&1; then
-        cross "$@"
-        return
+# container_engine: the one that CROSS_CONTAINER_ENGINE names, docker where its daemon answers, or podman.
+container_engine() {
+    if [[ -n ${CROSS_CONTAINER_ENGINE:-} ]]; then
+        echo "$CROSS_CONTAINER_ENGINE"
+    elif have docker && docker info >/dev/null 2>&1; then
+        echo docker
+    else
+        echo podman
     fi
-    CONTAINERS_CONF=$root/deploy/cross/containers.conf CROSS_CONTAINER_ENGINE=podman \
-        CROSS_BUILD_OPTS=--network=host CROSS_CONTAINER_OPTS="--network=host ${CROSS_CONTAINER_OPTS:-}" cross "$@"
+}
+
+# with_engine COMMAND ARGUMENTS: podman as it works without a daemon and without rights; Docker as its owner has set it up.
+with_engine() {
+    case $(container_engine) in
+        *podman) CONTAINERS_CONF=$root/deploy/cross/containers.conf "$@" ;;
+        *) "$@" ;;
+    esac
+}
+
+# run_cross ARGUMENTS: CROSS_BUILD_OPTS and CROSS_CONTAINER_OPTS of the caller are kept.
+run_cross() {
+    local engine network=
+    engine=$(container_engine)
+    [[ $engine != *podman ]] || network=--network=host
+    CROSS_CONTAINER_ENGINE=$engine CROSS_BUILD_OPTS="$network ${CROSS_BUILD_OPTS:-}" \
+        CROSS_CONTAINER_OPTS="$network ${CROSS_CONTAINER_OPTS:-}" with_engine cross "$@"
+}
+
+# cross_image: the newest image that cross built for the target here.
+cross_image() {
+    with_engine "$(container_engine)" images --quiet --filter "label=org.cross-rs.for-cross-target=$target" \
+        --filter "label=org.cross-rs.workspace_root=$root" | sed -n 1p
 }
 
 # release_build ARGUMENTS: what is released, and what must come out of it again. Nothing unwinds (panic is abort), and what
@@ -33,21 +57,16 @@ split_symbols() {
 }
 
 # build_id FILE: in hexadecimal.
-build_id() { "${tools}readelf" --notes "$1" | sed -n 's/^ *Build ID: //p'; }
+build_id() { "${tools}readelf" --notes "$1" 2>/dev/null | sed -n 's/^ *Build ID: //p'; }
 
 # glibc_floor FILE...: the highest version of glibc that any of them asks for.
 glibc_floor() { "${tools}objdump" -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -1; }
 
 # from_image FOLDER FILE...: copies files, by their whole paths, out of the image that cross built for the target.
 from_image() {
-    local folder=$1 engine=podman image
+    local folder=$1 image
     shift
-    if have docker && docker info >/dev/null 2>&1; then engine=docker; fi
-    export CONTAINERS_CONF=$root/deploy/cross/containers.conf
-    image=$("$engine" images --quiet --filter "label=org.cross-rs.for-cross-target=$target" \
-        --filter "label=org.cross-rs.workspace_root=$root")
-    # The newest comes first.
-    image=${image%%$'\n'*}
+    image=$(cross_image)
     [[ -n $image ]] || die "there is no image for $target" "scripts/build.sh"
-    "$engine" run --rm --network=host --volume "$folder:/out" "$image" cp --dereference "$@" /out
+    with_engine "$(container_engine)" run --rm --network=host --volume "$folder:/out" "$image" cp --dereference "$@" /out
 }

@@ -72,8 +72,10 @@ recommends=$(needed "${drivers[@]}" | packages_of)
 [[ $others != *libssl* ]] ||
     say "careful: this agent needs $others and runs only where that is; scripts/build.sh links OpenSSL into it"
 
+mkdir -p "$out"
+package=dunlin_${version}_$architecture.deb
 tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
+trap 'rm -rf "$tree" "$out/$package.new"' EXIT
 chmod 755 "$tree"
 umask 022
 put() { install -D -m "$1" "$2" "$tree$3"; }
@@ -108,9 +110,9 @@ sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@INSTALLED_KIB
 chmod 644 "$tree/DEBIAN/control" "$tree/DEBIAN/md5sums"
 find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
-mkdir -p "$out"
-package=dunlin_${version}_$architecture.deb
 # xz, which dpkg of every release reads; zstd it reads from Debian 12 on.
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/$package" >/dev/null
+dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/$package.new" >/dev/null
+rm -f "$out/$package.sha256"
+mv "$out/$package.new" "$out/$package"
 (cd "$out" && sha256sum "$package" >"$package.sha256")
 say "$out/$package, $(stat -c %s "$out/$package") bytes; depends: $depends; recommends: $recommends"

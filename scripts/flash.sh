@@ -168,7 +168,10 @@ confirm() {
         "type the target as it is shown"
 }
 
-writing=
+# Files of this run.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+writing='' written=
 interrupted() {
     trap '' INT TERM
     if [[ -n ${copier:-} ]]; then
@@ -178,6 +181,8 @@ interrupted() {
     printf '\n%s: interrupted\n' "${0##*/}" >&2
     if [[ -n $writing ]]; then
         printf '  %s has no partition table now and does not boot. Remedy: flash it again.\n' "$target" >&2
+    elif [[ -n $written ]]; then
+        printf '  %s was written whole, and is not known to hold it. Remedy: flash it again.\n' "$target" >&2
     fi
     exit 130
 }
@@ -210,8 +215,7 @@ failed_write() {
 
 # write_part SKIP_BYTES COUNT_BYTES: that part of the image to the same place of the target.
 write_part() {
-    local errors
-    errors=$(mktemp)
+    local errors=$scratch/errors
     dd if="$image" of="$target" bs=4M skip="$1" seek="$1" count="$2" iflag=fullblock,skip_bytes,count_bytes \
         oflag="seek_bytes${direct:+,direct}" conv="nocreat,notrunc,fsync" status=none 2>"$errors" &
     copier=$!
@@ -221,7 +225,6 @@ write_part() {
     copier=
     local text
     text=$(tail -n 1 "$errors")
-    rm -f "$errors"
     [[ $status -eq 0 ]] || failed_write "$text"
 }
 
@@ -237,15 +240,17 @@ write() {
             conv="nocreat,notrunc,fsync" status=none || failed_write "the last sectors"
     fi
     if [[ $image_bytes -gt $head ]]; then write_part "$head" $((image_bytes - head)); fi
-    # By a plain dd: it is over before there is progress to show.
+    # By a plain dd: it is over before there is progress to show. Not interrupted, so that a table is there or is not.
+    trap '' INT TERM
     dd if="$image" of="$target" bs="$head" count=1 conv="nocreat,notrunc,fsync" status=none ||
         failed_write "the first MiB"
-    writing=
+    writing='' written=yes
+    trap interrupted INT TERM
 }
 
 # Reads past the page cache where the target lets itself be read so; says it where not.
 verify() {
-    local how='fullblock,count_bytes' hash pipe
+    local how='fullblock,count_bytes' hash pipe=$scratch/hash
     if [[ -z $file ]]; then blockdev --flushbufs "$target"; fi
     dd if="$target" of=/dev/null iflag=nocache count=0 status=none
     if dd if="$target" of=/dev/null bs=4096 count=1 iflag=direct status=none 2>/dev/null; then
@@ -254,7 +259,6 @@ verify() {
     else
         say "reading back; this target cannot be read past the page cache"
     fi
-    pipe=$(mktemp)
     dd if="$target" bs=4M count="$image_bytes" iflag="$how" status=none > >(sha256sum >"$pipe") &
     copier=$!
     watch_copy verifying "$image_bytes" 0
@@ -268,7 +272,6 @@ verify() {
         tries=$((tries + 1))
     done
     read -r hash _ <"$pipe" || hash=
-    rm -f "$pipe"
     [[ $status -eq 0 ]] || refuse 74 "$target cannot be read back" "take another card"
     if [[ $hash != "$image_hash" ]]; then
         local at
@@ -295,7 +298,8 @@ fi
 confirm
 # A question may have been open for long: what was free then may be mounted now.
 if [[ -z $file ]]; then check_block; fi
-if [[ -n $file && ! -e $target ]]; then : >"$target"; fi
+# In its full size from the first, so that one that was interrupted can be written again.
+if [[ -n $file && $target_bytes -eq 0 ]]; then truncate -s "$image_bytes" "$target" || failed_write; fi
 say "writing to $target"
 write
 verify

@@ -3,7 +3,7 @@
 #
 #   scripts/floors.sh            the table; then the guard on itself: a file with each fault must be found out
 #   scripts/floors.sh --twice    also builds dunlin's own crates again in a second folder: the bytes must be the same
-#   scripts/floors.sh --whole    the same with every crate, and not only dunlin's own
+#   scripts/floors.sh --whole    the same with every crate, the core build, and the image with its OpenSSL, all from nothing
 #
 # glibc 2.31 at most; no libssl or libcrypto of the device; no symbol of our OpenSSL to be seen; RELRO with all symbols
 # bound at the start; no executable stack; PIE; segments that lie on 64 KiB, so that a kernel of any page size loads them.
@@ -106,15 +106,25 @@ fi
 
 [[ ${1:-} == --twice || ${1:-} == --whole ]] || exit 0
 again=target/again
+# same WHAT FILE OTHER
+same() { cmp "$2" "$3" || die "two builds of $1 differ" "diffoscope, or cmp --list, of the unstripped ones below $again and target/"; }
 if [[ $1 == --whole ]]; then
-    say "building every crate again in $again"
+    say "building image, OpenSSL and every crate again in $again; a quarter of an hour on two cores"
     rm -rf "$again"
+    first=$(cross_image)
+    mkdir "$scratch/first" "$scratch/second"
+    from_image "$scratch/first" /opt/openssl/lib/lib{crypto,ssl}.a
+    CROSS_BUILD_OPTS="--no-cache ${CROSS_BUILD_OPTS:-}"
+    export CROSS_BUILD_OPTS
 else
     say "building dunlin's own crates again in $again; other crates are copied from the first build"
     if [[ ! -d $again/$target ]]; then
-        mkdir -p "$again/$target"
-        cp -a target/release "$again/" 2>/dev/null || true
-        cp -a "target/$target/release" "$again/$target/"
+        # By rename: cargo takes what lies there for done, also after an end half way.
+        rm -rf "$again.new"
+        mkdir -p "$again.new/$target"
+        cp -a target/release "$again.new/" 2>/dev/null || true
+        cp -a "target/$target/release" "$again.new/$target/"
+        mv "$again.new" "$again"
     fi
     for crate in dunlin dunlin-drivers dunlin-driver dunlin-driver-sys dunlin-crypto; do
         cargo clean --quiet --release --target "$target" --target-dir "$again" -p "$crate"
@@ -122,9 +132,25 @@ else
 fi
 release_build --target-dir "$again" -p dunlin -p dunlin-drivers
 split_symbols "$again/$target/release/dunlin" "$scratch/dunlin"
-cmp "$scratch/dunlin" "$out/dunlin" || die "two builds differ" "diffoscope $again/$target/release/dunlin ..."
+same dunlin "$scratch/dunlin" "$out/dunlin"
 for driver in "$again/$target"/release/drivers/*.so; do
     "${tools}strip" --strip-unneeded -o "$scratch/driver.so" "$driver"
-    cmp "$scratch/driver.so" "$out/drivers/${driver##*/}" || die "two builds of ${driver##*/} differ" "diffoscope"
+    same "${driver##*/}" "$scratch/driver.so" "$out/drivers/${driver##*/}"
 done
 echo "two builds are the same, byte by byte: dunlin $(sha256sum <"$out/dunlin" | cut -c 1-16)..., and every driver"
+[[ $1 == --whole ]] || exit 0
+second=$(cross_image)
+[[ $first != "$second" ]] || die "the image was not made anew" "scripts/floors.sh, CROSS_BUILD_OPTS"
+from_image "$scratch/second" /opt/openssl/lib/lib{crypto,ssl}.a
+for library in libcrypto.a libssl.a; do same "$library" "$scratch/first/$library" "$scratch/second/$library"; done
+# Of this image: its layers are at hand now.
+export CROSS_BUILD_OPTS=${CROSS_BUILD_OPTS#--no-cache }
+release_build --target-dir "$again" -p dunlin --no-default-features --features core
+mkdir "$scratch/core"
+split_symbols "$again/$target/release/dunlin" "$scratch/core/dunlin"
+same "the core" "$scratch/core/dunlin" "$out/core/dunlin"
+# Images of before have no name any more, and stay where another build uses their layers.
+engine=$(container_engine)
+with_engine "$engine" images --quiet --filter dangling=true --filter "label=org.cross-rs.workspace_root=$root" |
+    while read -r image; do with_engine "$engine" rmi "$image" >/dev/null 2>&1 || true; done
+echo "and so are core $(sha256sum <"$out/core/dunlin" | cut -c 1-16)... and the OpenSSL of an image that was made again, in $SECONDS s"

@@ -15,6 +15,8 @@
 set -euo pipefail
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
+# shellcheck source=scripts/cross.sh
+source "$root/scripts/cross.sh"
 cd "$root"
 
 # Versions are pinned: a check that changes its mind overnight is not a check.
@@ -44,7 +46,7 @@ packages_flash=(
 
 # binutils: what was built is looked at here, not in the container.
 packages_cross=(build-essential pkg-config python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
-packages_podman=(podman runc debootstrap)
+packages_podman=(podman runc)
 
 as_root() {
     if [[ $EUID -eq 0 ]]; then
@@ -67,8 +69,12 @@ missing_packages() {
 # is kept from starting: by a policy while it is installed, and disabled after. A broker that was there is left alone.
 policy=/usr/sbin/policy-rc.d
 policy_made=
-drop_policy() { if [[ -n $policy_made ]]; then as_root rm -f "$policy"; fi; }
-trap drop_policy EXIT
+scratch=
+drop() {
+    if [[ -n $policy_made ]]; then as_root rm -f "$policy"; fi
+    if [[ -n $scratch ]]; then rm -rf "$scratch"; fi
+}
+trap drop EXIT
 
 install_packages() {
     local missing
@@ -170,22 +176,22 @@ setup_test() {
 # The image that deploy/cross/Dockerfile starts from. Pulled by whoever can; where no registry answers, it is made of
 # Debian's packages under the same name. Such a machine may have an authority of its own for TLS: the image trusts it too.
 base_image() {
-    local name scratch
+    local name engine
     name=$(sed -n 's/^FROM //p' deploy/cross/Dockerfile)
-    export CONTAINERS_CONF=$root/deploy/cross/containers.conf
-    if as_root podman image exists "$name" || timeout 60 podman pull --quiet "$name" >/dev/null 2>&1; then return; fi
+    engine=$(container_engine)
+    if with_engine "$engine" image inspect "$name" >/dev/null 2>&1; then return; fi
+    if with_engine timeout 60 "$engine" pull --quiet "$name" >/dev/null 2>&1; then return; fi
     [[ $EUID -eq 0 ]] || die "$name cannot be pulled, and making it needs root" "run scripts/setup.sh cross as root once"
+    install_packages debootstrap
     say "making $name of Debian's packages, since no registry gives it (one minute)"
     scratch=$(mktemp -d)
     if ! debootstrap --variant=minbase --include=ca-certificates bullseye "$scratch/root" >"$scratch/log" 2>&1; then
         tail -5 "$scratch/log" >&2
-        rm -rf "$scratch"
         die "debootstrap failed" "its last lines are above; is Debian's archive within reach?"
     fi
     cp /etc/ssl/certs/ca-certificates.crt "$scratch/root/etc/ssl/certs/ca-certificates.crt"
     rm -rf "$scratch/root/var/cache/apt/archives"/*.deb "$scratch/root/var/lib/apt/lists"/*
-    tar -C "$scratch/root" -c . | podman import --quiet - "$name" >/dev/null
-    rm -rf "$scratch"
+    tar -C "$scratch/root" -c . | with_engine "$engine" import - "$name" >/dev/null
 }
 
 # What the Dockerfile copies from: our script, and OpenSSL as Cargo.lock pins it.
@@ -214,10 +220,8 @@ setup_cross() {
     [[ $(cross --version 2>/dev/null | head -1) == "cross $cross_version"* ]] || rm -f target/tools/bin/cross
     cargo_tool cross "$cross_version"
     cross_context
-    if ! have docker || ! docker info >/dev/null 2>&1; then
-        install_packages "${packages_podman[@]}"
-        base_image
-    fi
+    [[ $(container_engine) != *podman ]] || install_packages "${packages_podman[@]}"
+    base_image
 }
 # shellcheck source=scripts/setup_board.sh
 source "$root/scripts/setup_board.sh"

@@ -4,12 +4,13 @@
 use anyhow::{Context as _, Result};
 use dunlin::cli::{Failure, Process};
 use dunlin::exit::Exit;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let exit = start().unwrap_or_else(|error| {
-        eprintln!("dunlin: {error:#}");
+        // Not eprintln!, which panics where nobody can be told.
+        let _ = writeln!(std::io::stderr(), "dunlin: {error:#}");
         error
             .downcast_ref::<Failure>()
             .map_or(Exit::Internal, |failure| failure.exit)

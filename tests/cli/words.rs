@@ -17,6 +17,18 @@ fn version_names_version_abi_and_architecture() {
     }
 }
 
+/// In a debug build a panic would be code 101.
+#[test]
+fn an_error_that_nobody_can_be_told_keeps_its_code() {
+    let args = ["check", "/no/such/file"];
+    let told = dunlin_with(&args, |_| ());
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let untold = dunlin_with(&args, |command| {
+        command.stderr(full.unwrap());
+    });
+    assert_eq!((untold.code, &*untold.stderr), (told.code, ""));
+}
+
 /// Each primitive by name, the same list as in ffi/crypto/src/selftest.rs.
 const PRIMITIVES: [&str; 12] = [
     "SHA-256",

@@ -305,6 +305,28 @@ test_interrupted() {
     done
 }
 
+# Ctrl-C goes to every process of the script. Whatever it was at, there is either no table or the whole image, nothing is left
+# of the script, and the last run, which nobody interrupts, is as any other.
+test_interrupted_at_any_moment() {
+    local big=$dir/any.img onto=$dir/onto.img moment table=0 none=0 left
+    head -c $((96 * 1048576)) /dev/urandom >"$big" && sfdisk --quiet "$big" <<<$'label: gpt\nsize=4MiB' || return 1
+    mkdir -p "$dir/tmp"
+    for moment in 0.1 0.2 0.3 0.4 0.5 0.6 0.8 1 1.2 60; do
+        TMPDIR=$dir/tmp timeout --signal=INT "$moment" scripts/flash.sh "$big" "$onto" --file --yes --unchecked >"$said" 2>&1 </dev/null
+        left=$(find "$dir/tmp" -mindepth 1; pgrep -f "^dd if=.*$dir/")
+        [[ -z $left ]] || { echo "  after $moment s there is $left" && return 1; }
+        [[ -s $onto ]] || continue
+        if no_table "$onto" >/dev/null; then
+            none=$((none + 1))
+        else
+            cmp "$big" "$onto" || return 1
+            table=$((table + 1))
+        fi
+    done
+    echo "  without a table $none times, whole $table times"
+    cmp "$big" "$onto" && grep -q 'read back and equal' "$said"
+}
+
 tests=("$@")
 [[ $# -gt 0 ]] || mapfile -t tests < <(compgen -A function test_ | sort)
 passed=0 failed=0
