@@ -86,6 +86,12 @@ async fn check_driver(
         what,
         remedy: remedy.to_owned(),
     };
+    if !spec.grants.network.is_empty()
+        && let Err(lacking) = dunlin_driver::network_grants()
+    {
+        let remedy = "run Linux 5.9 or later, outside of a sandbox that keeps system call filters from dunlin";
+        return vec![problem("grants.network", lacking, remedy)];
+    }
     let described = match Host::spawn(spec) {
         Ok(mut host) => host.describe().await.cloned(),
         Err(error) => Err(error),

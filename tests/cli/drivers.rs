@@ -65,7 +65,7 @@ fn show_lists_what_each_driver_may_reach() {
             "boiler",
             "network",
             "192.0.2.17:502",
-            "TCP port 502, of any address",
+            "TCP port 502 of this address",
         ),
         ("boiler", "can", "can0", "raw CAN frames, of any interface"),
         ("plain", "none", "-", "its own file"),

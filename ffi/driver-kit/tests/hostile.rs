@@ -186,7 +186,39 @@ const HOSTILE: &[(&str, &str, &str)] = &[
     ("socket-can", "reads", "read: EPERM"),
     ("socket-can-bcm", "reads", "read: EPERM"),
     ("own-limits-set", "reads", "read: EPERM"),
-    ("connect", "reads", "read: EPERM"),
+    ("vm-read", "reads", "read: EPERM"),
+    ("vm-write", "reads", "read: EPERM"),
+    ("pidfd", "reads", "read: EPERM"),
+    ("pidfd-signal", "reads", "read: EPERM"),
+    ("sigqueue", "reads", "read: EPERM"),
+    ("io-uring", "reads", "read: EPERM"),
+    ("exec-fd", "reads", "read: EPERM"),
+    ("socket-netlink", "reads", "read: EPERM"),
+    ("socket-packet", "reads", "read: EPERM"),
+    ("socket-vsock", "reads", "read: EPERM"),
+    ("net-raw", "reads", "read: EPERM"),
+    ("net-udp", "reads", "read: EPERM"),
+    ("net-swap", "reads", "read: EPERM"),
+    ("net-later", "reads", "read: EPERM"),
+    ("net-connect", "reads", "read: EPERM"),
+    ("net-short", "reads", "read: EPERM"),
+    ("net-wild", "reads", "read: EPERM"),
+    ("net-unspec", "reads", "read: EPERM"),
+    ("net-copy", "reads", "read: EPERM"),
+    ("net-fastopen", "reads", "read: EPERM"),
+    ("net-fastopen-message", "reads", "read: EPERM"),
+    ("net-send", "reads", "read: EPERM"),
+    ("net-route", "reads", "read: EPERM"),
+    ("net-device", "reads", "read: EPERM"),
+    ("net-bind", "reads", "read: EPERM"),
+    ("net-listen", "reads", "read: EPERM"),
+    ("pidfd-getfd", "reads", "read: ENOSYS"),
+    ("memfd", "reads", "read: ENOSYS"),
+    ("open-by-handle", "reads", "read: ENOSYS"),
+    ("openat2", "reads", "read: ENOSYS"),
+    ("abstract", "reads", "read: ENOSYS"),
+    ("send-elsewhere", "reads", "read: ENOSYS"),
+    ("socketpair", "reads", "read: ENOSYS"),
     ("agent-affinity-read", "reads", "read: ENOSYS"),
     ("agent-scheduler-read", "reads", "read: ENOSYS"),
     ("agent-param-read", "reads", "read: ENOSYS"),
@@ -299,7 +331,7 @@ const UNSEEN: &[(&str, &str)] = &[
 fn every_mode_is_found_or_named_with_the_reason_why_not() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hostile");
     let mut modes = BTreeSet::from(["good".to_owned()]);
-    for part in ["hostile.c", "reach.h", "upset.h"] {
+    for part in ["hostile.c", "net.h", "reach.h", "upset.h"] {
         let source = std::fs::read_to_string(examples.join(part)).expect("the hostile driver");
         for piece in source.split("is(self, \"").skip(1) {
             modes.insert(piece.split('"').next().unwrap_or_default().to_owned());

@@ -50,7 +50,7 @@ fn take_socket() -> nix::Result<OwnedFd> {
     if kind != nix::sys::socket::SockType::SeqPacket {
         return Err(Errno::ENOTSOCK);
     }
-    for fd in inherited() {
+    for fd in descriptors().into_iter().filter(|fd| *fd > 2) {
         // SAFETY: this is the start of the process: nothing in it owns a descriptor above 2 yet.
         unsafe { libc::close(fd) };
     }
@@ -62,15 +62,15 @@ fn take_socket() -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Descriptors above standard error.
-fn inherited() -> Vec<RawFd> {
+/// The open descriptors of this process.
+pub(crate) fn descriptors() -> Vec<RawFd> {
     let entries = std::fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
         .flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // Collected, so that the directory's own descriptor is closed before anybody acts on the list.
-    numbers.filter(|fd| *fd > 2).collect()
+    numbers.collect()
 }
 
 struct Wire(OwnedFd);

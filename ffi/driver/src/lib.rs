@@ -42,6 +42,7 @@ pub use process::Host;
 pub use reading::{
     Batch, Channel, FrameSpan, Frames, Kind, Quality, Sample, Value, check_channels,
 };
+pub use sandbox::network_grants;
 pub use spec::{Backoff, Grants, Limits, Spec};
 pub use supervise::{Event, Outage, Started, Stopped, Supervisor, WriteError};
 

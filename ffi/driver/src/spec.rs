@@ -9,8 +9,7 @@ pub struct Grants {
     pub devices: Vec<PathBuf>,
     /// Files and directories to read.
     pub read: Vec<PathBuf>,
-    /// TCP addresses to connect to: `ip:port`, `[ip6]:port` or `ip:*`. The kernel can hold a driver to the ports and
-    /// not to the addresses, see the ledger in `ffi/README.md`.
+    /// TCP addresses to connect to: `ip:port`, `[ip6]:port`, `ip/bits:port`, or the same with `*` for every port.
     pub network: Vec<String>,
     /// CAN interfaces to read and write raw frames of. The kernel can hold a driver to CAN and not to the interface.
     pub can: Vec<String>,

@@ -106,7 +106,7 @@ fn every_hazard_has_an_edit_for_a_test_of_its_row() {
 #[test]
 fn every_mode_of_the_hostile_driver_is_used_and_every_one_that_is_named_is_there() {
     let mut modes = BTreeSet::new();
-    for part in ["hostile.c", "reach.h", "upset.h"] {
+    for part in ["hostile.c", "net.h", "reach.h", "upset.h"] {
         let source = text(format!("examples/hostile/{part}"));
         for piece in source.split("is(self, \"").skip(1) {
             modes.insert(piece.split('"').next().unwrap_or_default().to_owned());
@@ -123,9 +123,16 @@ fn every_mode_of_the_hostile_driver_is_used_and_every_one_that_is_named_is_there
         "constructor",
     ];
     let mut tests = String::new();
-    for test in ["hazards", "process_state", "ownership", "supervision"] {
+    for test in [
+        "hazards",
+        "network",
+        "process_state",
+        "ownership",
+        "supervision",
+    ] {
         tests += &text(format!("driver/tests/{test}.rs"));
     }
+    tests += &text("driver/tests/escapes/mod.rs");
     tests += &text("driver/benches/driver_hop.rs");
     tests += &text("../tests/campaign/driver_kills.rs");
     tests += &text("driver-kit/tests/hostile.rs");

@@ -1,9 +1,11 @@
 //! Every hazard that a C driver brings, against the real host process: each must end in the outcome that names it.
 
+mod escapes;
 mod kit;
 
 use dunlin_driver::{Cause, Host, HostError, Quality, Value};
-use kit::{first_failure, hostile, runtime, spec};
+use escapes::ESCAPES;
+use kit::{errno_of, first_failure, hostile, libc_errno, runtime, spec};
 use std::path::{Path, PathBuf};
 
 fn run(mode: &str) -> Result<(), HostError> {
@@ -261,28 +263,6 @@ fn a_host_that_answers_ahead_is_watched_all_the_same() {
     assert_eq!(cause, Cause::Limit { what: "cpu" }, "{detail}");
 }
 
-/// Errnos by the numbers that x86-64 and aarch64 share.
-mod libc_errno {
-    pub(super) const EPERM: i32 = 1;
-    pub(super) const EIO: i32 = 5;
-    pub(super) const ENXIO: i32 = 6;
-    pub(super) const EBADF: i32 = 9;
-    pub(super) const EACCES: i32 = 13;
-    pub(super) const EMFILE: i32 = 24;
-    pub(super) const ENOSYS: i32 = 38;
-    pub(super) const EAFNOSUPPORT: i32 = 97;
-    pub(super) const EISCONN: i32 = 106;
-    pub(super) const EALREADY: i32 = 114;
-}
-
-fn errno_of(spec: &dunlin_driver::Spec) -> i32 {
-    let error = runtime().block_on(first_failure(spec)).expect_err("fails");
-    match error.cause() {
-        Cause::Device { errno } => errno,
-        other => panic!("{:?}: {other:?}: {}", spec.options, error.detail()),
-    }
-}
-
 fn errno(mode: &str) -> i32 {
     errno_of(&hostile(mode, ""))
 }
@@ -316,35 +296,7 @@ fn errors_of_the_device_keep_host_and_errno() {
 
 #[test]
 fn the_sandbox_holds() {
-    use libc_errno::{EACCES, ENOSYS, EPERM};
-    let cases: [(&str, &[i32]); 25] = [
-        ("constructor", &[EACCES]),
-        ("fork", &[EPERM]),
-        ("raw-fork", &[EPERM]),
-        ("exec", &[EPERM, EACCES]),
-        ("system", &[EPERM]),
-        ("socket-inet", &[EPERM]),
-        ("socket-unix", &[EPERM]),
-        ("socket-udp", &[EPERM]),
-        ("socket-mptcp", &[EPERM]),
-        ("socket-can", &[EPERM]),
-        ("socket-can-bcm", &[EPERM]),
-        ("bind", &[EPERM]),
-        ("shadow", &[EACCES]),
-        ("proc-agent", &[EACCES]),
-        ("write-file", &[EACCES]),
-        ("chmod", &[EPERM, ENOSYS]),
-        ("kill-agent", &[EPERM]),
-        ("kill-all", &[EPERM]),
-        ("tkill-agent", &[EPERM]),
-        ("ptrace", &[EPERM]),
-        ("outlive", &[ENOSYS]),
-        ("unshare", &[EPERM]),
-        ("seccomp", &[EPERM]),
-        ("environment", &[EACCES]),
-        ("descriptors", &[EACCES]),
-    ];
-    for (mode, expected) in cases {
+    for (mode, expected) in ESCAPES {
         let found = errno(mode);
         assert!(
             expected.contains(&found),
@@ -403,23 +355,6 @@ fn grants_open_what_they_name_and_nothing_else() {
     // As fopen opens a file of /sys to write to it.
     assert_eq!(opened("truncate-file", &mine, &[], &granted), yes);
     assert_eq!(opened("truncate-file", &mine, &granted, &[]), no);
-
-    let listen = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (granted, forbidden) = (listen(), listen());
-    let port = |listener: &std::net::TcpListener| listener.local_addr().expect("bound").port();
-    let connect = |to: u16, mode: &str| {
-        let mut spec = hostile(mode, &to.to_string());
-        spec.grants
-            .network
-            .push(format!("127.0.0.1:{}", port(&granted)));
-        errno_of(&spec)
-    };
-    assert_eq!(connect(port(&granted), "connect"), libc_errno::EISCONN);
-    assert_eq!(connect(port(&forbidden), "connect"), libc_errno::EACCES);
-    for mode in ["socket-udp", "socket-mptcp", "socket-unix"] {
-        // With the network granted the call exists, and only other sockets do not.
-        assert_eq!(connect(0, mode), libc_errno::ENOSYS, "{mode}");
-    }
 }
 
 /// Whether this kernel has CAN or not: what answers is the filter for one, and the kernel for the other.

@@ -3,15 +3,6 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-static int32_t denied(long answer, const char *what) {
-  int error = errno;
-  if (answer >= 0) {
-    fprintf(stderr, "ESCAPED: %s\n", what);
-    return -EEXIST; /* no sandbox says this */
-  }
-  return -error;
-}
-
 /* Ways to do something to the agent, which runs as the same user. What escapes is harmless: the limit that is there. */
 static int32_t reach_agent(const dunlin_device *self) {
   struct rlimit64 limit;
@@ -174,6 +165,51 @@ static int32_t reach_out(dunlin_device *self) {
   if (is(self, "kill-all")) return denied(kill(-1, SIGTERM), "kill");
   if (is(self, "tkill-agent")) return denied(syscall(SYS_tkill, getppid(), SIGTERM), "tkill");
   if (is(self, "ptrace")) return denied(ptrace(PTRACE_ATTACH, getppid(), 0, 0), "ptrace");
+  if (is(self, "vm-read") || is(self, "vm-write")) {
+    char byte = 0;
+    struct iovec ours = {&byte, 1}, theirs = {(void *)&environ, 1};
+    long call = is(self, "vm-read") ? SYS_process_vm_readv : SYS_process_vm_writev;
+    return denied(syscall(call, getppid(), &ours, 1L, &theirs, 1L, 0L), "process_vm");
+  }
+  if (is(self, "pidfd")) return denied(syscall(434, getppid(), 0), "pidfd_open");
+  if (is(self, "pidfd-signal")) return denied(syscall(424, 0, SIGTERM, NULL, 0), "pidfd_send_signal");
+  if (is(self, "pidfd-getfd")) return denied(syscall(438, 0, 0, 0), "pidfd_getfd");
+  if (is(self, "io-uring")) {
+    char params[120] = {0}; /* struct io_uring_params */
+    return denied(syscall(425, 1, params), "io_uring_setup");
+  }
+  if (is(self, "memfd")) return denied(syscall(SYS_memfd_create, "x", 0), "memfd_create");
+  if (is(self, "open-by-handle")) return denied(syscall(SYS_open_by_handle_at, -1, NULL, O_RDONLY), "open_by_handle_at");
+  if (is(self, "openat2")) { /* O_RDONLY of a file that nothing opens to a driver */
+    uint64_t how[3] = {0, 0, 0};
+    return denied(syscall(437, AT_FDCWD, "/etc/passwd", how, sizeof how), "openat2");
+  }
+  if (is(self, "exec-fd")) { /* a program from a descriptor */
+    char *none[] = {NULL};
+    int fd = open("/bin/true", O_RDONLY | O_CLOEXEC);
+    return denied(syscall(SYS_execveat, fd, "", none, none, 0x1000 /* AT_EMPTY_PATH */), "execveat");
+  }
+  if (is(self, "sigqueue")) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    info.si_code = SI_QUEUE;
+    return denied(syscall(SYS_rt_sigqueueinfo, getppid(), 0, &info), "rt_sigqueueinfo");
+  }
+  if (is(self, "socket-netlink")) return denied(socket(AF_NETLINK, SOCK_RAW, 0), "socket");
+  if (is(self, "socket-packet")) return denied(socket(AF_PACKET, SOCK_RAW, 0), "socket");
+  if (is(self, "socket-vsock")) return denied(socket(40, SOCK_STREAM, 0), "socket");
+  if (is(self, "abstract")) { /* by the socket that the host has: to a name of the abstract space */
+    struct sockaddr_un to = {AF_UNIX, "\0dunlin"};
+    return denied(connect(socket_of_host(), (struct sockaddr *)&to, sizeof to), "connect");
+  }
+  if (is(self, "send-elsewhere")) {
+    struct sockaddr_un to = {AF_UNIX, "\0dunlin"};
+    return denied(sendto(socket_of_host(), "x", 1, 0, (struct sockaddr *)&to, sizeof to), "sendto");
+  }
+  if (is(self, "socketpair")) {
+    int pair[2];
+    return denied(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), "socketpair");
+  }
   if (is(self, "outlive")) return denied(prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0), "pdeathsig");
   if (is(self, "unshare")) return denied(syscall(SYS_unshare, 0x10000000), "unshare");
   if (is(self, "seccomp")) return denied(syscall(SYS_seccomp, 0, 0, NULL), "seccomp");
@@ -196,21 +232,6 @@ static int32_t reach_out(dunlin_device *self) {
     while (open("/dev/null", O_RDONLY) >= 0 && n < 100000) n++;
     return n >= 4096 ? -EEXIST : -errno;
   }
-  if (is(self, "connect")) {
-    struct sockaddr_in to;
-    int port = atoi(self->arg), fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0) return -errno;
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0) {
-      close(fd);
-      return -EISCONN;
-    }
-    port = errno;
-    close(fd);
-    return -port;
-  }
+  if (strncmp(self->mode, "net-", 4) == 0) return reach_address(self);
   return 0;
 }

@@ -3,7 +3,6 @@
 use crate::config::Section;
 use crate::record::Class;
 use dunlin_driver::{Backoff, Grants, Limits, Spec};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -117,7 +116,8 @@ fn grants(source: &mut Section<'_>) -> Option<Grants> {
             section.problem(
                 "network",
                 format_args!("{address:?} is not an address"),
-                "write a numeric address and a port, such as 127.0.0.1:502",
+                "write a numeric address or range and a port, such as 192.0.2.17:502 or 192.0.2.0/24:502; names are not \
+                 resolved, since what they mean may change under the grant",
             );
         }
     }
@@ -137,13 +137,14 @@ fn grants(source: &mut Section<'_>) -> Option<Grants> {
     })
 }
 
-/// `ip:port`, `[ip6]:port`, or the same with `*` for every port.
+/// Whether a driver host would take it.
 fn is_address(text: &str) -> bool {
-    let text = text
-        .strip_suffix(":*")
-        .map_or_else(|| text.to_owned(), |ip| format!("{ip}:1"));
-    text.parse::<SocketAddr>()
-        .is_ok_and(|address| address.port() != 0)
+    let network = vec![text.to_owned()];
+    let grants = Grants {
+        network,
+        ..Grants::default()
+    };
+    grants.check().is_ok()
 }
 
 /// The socket of the unit that has what the grants open: a network, or devices. Who is granted both is where the network

@@ -1,14 +1,13 @@
-//! Landlock: which files, which TCP ports, which processes.
+//! Landlock: which files, no network, which processes. A connection that is granted is made by the gate, outside.
 
 use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated,
-    RulesetCreatedAttr as _, RulesetStatus, Scope,
+    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
+    RulesetStatus, Scope,
 };
 
-use super::Addresses;
 use crate::protocol::Setup;
 
 /// The rights that are asked for; an older kernel gets those that it knows.
@@ -27,25 +26,16 @@ const READ: [&str; 7] = [
 ];
 
 /// Restricts this process to its grants. Notes what this kernel cannot restrict.
-pub(super) fn restrict(
-    setup: &Setup,
-    network: &Addresses,
-    missing: &mut Vec<String>,
-) -> Result<(), String> {
+pub(super) fn restrict(setup: &Setup, missing: &mut Vec<String>) -> Result<(), String> {
     let failed = |error: landlock::RulesetError| format!("Landlock: {error}");
-    let mut ruleset = Ruleset::default()
+    let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(WANTED))
         .map_err(failed)?
-        .handle_access(AccessNet::BindTcp)
+        .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)
         .map_err(failed)?
         .scope(Scope::from_all(WANTED))
         .map_err(failed)?;
-    if let Addresses::Ports(_) = network {
-        ruleset = ruleset
-            .handle_access(AccessNet::ConnectTcp)
-            .map_err(failed)?;
-    }
     let mut ruleset = ruleset.create().map_err(failed)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read | AccessFs::Execute;
@@ -66,23 +56,12 @@ pub(super) fn restrict(
     for path in &setup.grants.devices {
         ruleset = allow(ruleset, path, control, missing)?;
     }
-    if let Addresses::Ports(ports) = network {
-        for port in ports {
-            let rule = NetPort::new(*port, AccessNet::ConnectTcp);
-            ruleset = ruleset.add_rule(rule).map_err(failed)?;
-        }
-    }
     let status = ruleset.restrict_self().map_err(failed)?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi,
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => ABI::Unsupported,
     };
-    note(
-        abi,
-        &status.ruleset,
-        !setup.grants.network.is_empty(),
-        missing,
-    );
+    note(abi, &status.ruleset, missing);
     Ok(())
 }
 
@@ -113,7 +92,7 @@ fn allow(
         .map_err(|error| format!("Landlock, {}: {error}", path.display()))
 }
 
-fn note(abi: ABI, enforced: &RulesetStatus, network: bool, missing: &mut Vec<String>) {
+fn note(abi: ABI, enforced: &RulesetStatus, missing: &mut Vec<String>) {
     if abi == ABI::Unsupported || *enforced == RulesetStatus::NotEnforced {
         missing.push(
             "files: this kernel has no Landlock (Linux 5.13), the driver can open what \
@@ -123,9 +102,6 @@ fn note(abi: ABI, enforced: &RulesetStatus, network: bool, missing: &mut Vec<Str
     }
     if abi < ABI::V3 {
         missing.push("files: truncation is not restricted (Landlock 3, Linux 6.2)".to_owned());
-    }
-    if abi < ABI::V4 && network {
-        missing.push("network: TCP ports are not restricted (Landlock 4, Linux 6.7)".to_owned());
     }
     if abi < ABI::V5 {
         missing.push("devices: ioctl is not restricted (Landlock 5, Linux 6.10)".to_owned());

@@ -115,7 +115,7 @@ fn allowed(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError>
         rules.insert(libc::SYS_bind, sized?);
     }
     if network {
-        // TCP only: Landlock knows its ports. Protocol 0 or IPPROTO_TCP, because Landlock does not see Multipath TCP.
+        // TCP only, of which the gate knows the addresses.
         for domain in [libc::AF_INET, libc::AF_INET6] {
             for protocol in [0, libc::IPPROTO_TCP] {
                 sockets.push(socket(domain, libc::SOCK_STREAM, protocol)?);
@@ -127,7 +127,7 @@ fn allowed(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError>
             libc::SYS_getsockname,
         ];
         rules.extend(calls.iter().map(|call| (*call, Vec::new())));
-        // sendto and sendmsg could open a connection of their own by MSG_FASTOPEN, past the check of connect's port.
+        // sendto and sendmsg could open a connection of their own by MSG_FASTOPEN, past the gate.
         let fast = u64::from(libc::MSG_FASTOPEN.cast_unsigned());
         let slow = |flags: u8| Condition::new(flags, Len::Dword, Op::MaskedEq(fast), 0);
         rules.insert(libc::SYS_sendto, vec![rule(vec![slow(3)?])?]);
@@ -139,6 +139,27 @@ fn allowed(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError>
     }
     if !sockets.is_empty() {
         rules.insert(libc::SYS_socket, sockets);
+        rules.insert(libc::SYS_setsockopt, options(can)?);
+    }
+    Ok(rules)
+}
+
+/// The options of a socket that may be set. Others lead past the address of a connection: a source route (`IP_OPTIONS`,
+/// `IPV6_RTHDR`) sends it elsewhere first, `SO_BINDTODEVICE` out of another interface.
+fn options(can: bool) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let number = |number: i32| u64::from(number.cast_unsigned());
+    let mut rules = Vec::new();
+    for (level, options) in OPTIONS {
+        for option in *options {
+            rules.push(rule(vec![
+                Condition::new(1, Len::Dword, Op::Eq, number(*level))?,
+                Condition::new(2, Len::Dword, Op::Eq, number(*option))?,
+            ])?);
+        }
+    }
+    if can {
+        let level = Condition::new(1, Len::Dword, Op::Eq, number(libc::SOL_CAN_RAW))?;
+        rules.push(rule(vec![level])?);
     }
     Ok(rules)
 }
@@ -184,6 +205,40 @@ fn refused(network: bool, can: bool) -> Result<Rules, seccompiler::BackendError>
     rules.insert(libc::SYS_fcntl, second_is_one_of(REFUSED_FCNTLS)?);
     Ok(rules)
 }
+
+/// What C libraries of field buses set on their sockets, by level.
+const OPTIONS: &[(i32, &[i32])] = &[
+    (
+        libc::SOL_SOCKET,
+        &[
+            libc::SO_REUSEADDR,
+            libc::SO_KEEPALIVE,
+            libc::SO_LINGER,
+            libc::SO_RCVBUF,
+            libc::SO_SNDBUF,
+            libc::SO_RCVTIMEO,
+            libc::SO_SNDTIMEO,
+            libc::SO_TIMESTAMP,
+            libc::SO_TIMESTAMPNS,
+            libc::SO_RXQ_OVFL,
+        ],
+    ),
+    (
+        libc::IPPROTO_TCP,
+        &[
+            libc::TCP_NODELAY,
+            libc::TCP_CORK,
+            libc::TCP_QUICKACK,
+            libc::TCP_KEEPIDLE,
+            libc::TCP_KEEPINTVL,
+            libc::TCP_KEEPCNT,
+            libc::TCP_SYNCNT,
+            libc::TCP_USER_TIMEOUT,
+        ],
+    ),
+    (libc::IPPROTO_IP, &[libc::IP_TOS]),
+    (libc::IPPROTO_IPV6, &[libc::IPV6_V6ONLY, libc::IPV6_TCLASS]),
+];
 
 /// Calls whose first argument is a process and that change it.
 const OF_A_PROCESS: &[i64] = &[libc::SYS_sched_setaffinity];
@@ -369,7 +424,6 @@ const ALWAYS: &[i64] = &[
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_shutdown,
 ];
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use dunlin_driver::{Host, HostError, Spec};
+use dunlin_driver::{Cause, Host, HostError, Spec};
 
 /// One of the drivers that build.rs makes.
 pub(crate) fn driver(name: &str) -> PathBuf {
@@ -45,4 +45,31 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("a runtime")
+}
+
+/// Errnos by the numbers that x86-64 and aarch64 share.
+pub(crate) mod libc_errno {
+    pub(crate) const EPERM: i32 = 1;
+    pub(crate) const EIO: i32 = 5;
+    pub(crate) const ENXIO: i32 = 6;
+    pub(crate) const EBADF: i32 = 9;
+    pub(crate) const EACCES: i32 = 13;
+    pub(crate) const EFAULT: i32 = 14;
+    pub(crate) const EMFILE: i32 = 24;
+    pub(crate) const EPIPE: i32 = 32;
+    pub(crate) const ENOSYS: i32 = 38;
+    pub(crate) const EOPNOTSUPP: i32 = 95;
+    pub(crate) const EAFNOSUPPORT: i32 = 97;
+    pub(crate) const EISCONN: i32 = 106;
+    pub(crate) const ECONNREFUSED: i32 = 111;
+    pub(crate) const EALREADY: i32 = 114;
+}
+
+/// The errno that a driver's call fails with.
+pub(crate) fn errno_of(spec: &Spec) -> i32 {
+    let error = runtime().block_on(first_failure(spec)).expect_err("fails");
+    match error.cause() {
+        Cause::Device { errno } => errno,
+        other => panic!("{:?}: {other:?}: {}", spec.options, error.detail()),
+    }
 }
