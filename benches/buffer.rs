@@ -4,8 +4,9 @@
 //! `fresh` is a new log that only grows. `SQLite` never deletes a row. After the table: acknowledgements at a steady 10,000
 //! records a second, a backlog drained beside the rate it was taken in at, and the start on a log of 10 GB.
 //!
-//! `cargo bench --bench buffer [seconds a cell [frames of the backlog]]`. Works in a directory under target/, never on a
-//! tmpfs.
+//! `cargo bench --bench buffer [seconds a cell [frames of the backlog]]`. `cargo bench --bench buffer -- --start GB` writes a
+//! log of that size instead, and opens it with the page cache emptied of it, and again. Works in a directory under target/,
+//! never on a tmpfs.
 
 #![forbid(unsafe_code)]
 
@@ -41,6 +42,13 @@ impl Rate {
 
 fn main() {
     // cargo bench adds a flag of its own.
+    let written = std::env::args().skip_while(|arg| arg != "--start").nth(1);
+    if let Some(gigabytes) = written {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let dir = tempfile::tempdir_in(target).expect("a directory under target/");
+        start_written(&dir.path().join("written"), gigabytes.parse().expect("GB"));
+        return;
+    }
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
     let time = Duration::from_secs_f64(numbers.next().unwrap_or(3.0));
     let backlog = numbers.next().unwrap_or(512_000.0);
@@ -293,6 +301,59 @@ fn resident_mb() -> f64 {
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     let kb = line.expect("VmRSS").trim().trim_end_matches(" kB");
     kb.parse::<f64>().expect("a number") * 1024.0 / 1e6
+}
+
+/// Writes a log of so many billion bytes, and opens it: first with none of it in the page cache, then with what a start reads.
+fn start_written(dir: &Path, gigabytes: u64) {
+    let options = Options {
+        size_max_bytes: (gigabytes + 4) * 1_000_000_000,
+        ..Options::default()
+    };
+    let open = || {
+        let (store, recovery) = Store::open(Arc::new(Disk), dir, options.clone()).expect("a store");
+        (store, recovery.logs[Class::Normal as usize].clone())
+    };
+    let (store, _) = open();
+    let group = batch(4096);
+    runtime().block_on(async {
+        while store.stats().bytes_appended < gigabytes * 1_000_000_000 {
+            let append = store.append(Class::Normal, group.clone());
+            append.await.expect("durable");
+        }
+    });
+    drop(store);
+    for cold in [true, false] {
+        let took: Vec<String> = (0..3)
+            .map(|_| {
+                if cold {
+                    forget(dir);
+                }
+                let from = Instant::now();
+                let (store, found) = open();
+                let took = from.elapsed().as_secs_f64() * 1e3;
+                drop(store);
+                assert_eq!(found.lost, []);
+                let held = found.pending.end - found.pending.start;
+                format!("{took:.1} ms ({} segments, {held} frames)", found.segments)
+            })
+            .collect();
+        let cache = if cold { "not in" } else { "in" };
+        println!(
+            "start on a written log, {cache} the page cache: {}",
+            took.join(", ")
+        );
+    }
+}
+
+/// Empties the page cache of the files of a store.
+fn forget(dir: &Path) {
+    let mut command = Command::new("find");
+    command.arg(dir).args(["-type", "f", "-exec", "dd"]);
+    let done = command
+        .args(["if={}", "iflag=nocache", "count=0", "status=none", ";"])
+        .status()
+        .expect("find and dd");
+    assert!(done.success(), "dd takes a file out of the page cache");
 }
 
 /// Opens a log of 1280 segments of 8 MiB. Sparse files stand for all but the newest, of which a start reads the size alone.

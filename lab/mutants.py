@@ -6,12 +6,14 @@
 
 Each fsync, each directory fsync, each checksum and each bound of the durable log has a line in MUTANTS: a piece of the
 source and what takes its place. The module is copied into a crate of its own below target/, so that a mutant costs a
-few seconds. The tests without any change must pass; with a change they must fail, not compile, or hang for longer
-than TIMEOUT_S. A piece that is no longer in the source ends the script: the table follows the code.
+few seconds; two of them are tried at a time. The tests without any change must pass; with a change they must fail, or take
+several times as long as without one. A piece that is no longer in the source ends the script: the table follows the code.
 """
 
+import concurrent.futures
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import subprocess
@@ -22,7 +24,10 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CRATE = ROOT / "target/mutants"
-TIMEOUT_S = 180
+# Each has a copy of the crate.
+JOBS = 2
+# The tests hang where they take so many times as long as without a change, and so many seconds at least.
+HANGS, HANGS_S = 3, 30
 # Killing and waiting for real processes takes a second a mutant and shows nothing that the simulated disk does not.
 TESTS = ["buffer::", "--", "--skip", "campaign", "--skip", "kill"]
 
@@ -88,7 +93,7 @@ MUTANTS = [
 ]
 
 
-def build_crate():
+def build_crate(crate):
     """A crate of the module and what it names, with the versions and the lock file of the whole."""
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
     wanted = {}
@@ -98,32 +103,36 @@ def build_crate():
             base = manifest["workspace"]["dependencies"][name]
             here = {**({"version": base} if isinstance(base, str) else base), **here}
         wanted[name] = {"version": here} if isinstance(here, str) else here
-    shutil.rmtree(CRATE / "src", ignore_errors=True)
-    CRATE.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "src/buffer", CRATE / "src/buffer")
-    shutil.copy(ROOT / "src/record.rs", CRATE / "src/record.rs")
-    shutil.copy(ROOT / "Cargo.lock", CRATE / "Cargo.lock")
-    shutil.copytree(ROOT / "lab", CRATE / "lab", dirs_exist_ok=True)
-    (CRATE / "src/lib.rs").write_text("pub mod buffer;\npub mod record;\n")
+    shutil.rmtree(crate / "src", ignore_errors=True)
+    crate.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "src/buffer", crate / "src/buffer")
+    shutil.copy(ROOT / "src/record.rs", crate / "src/record.rs")
+    shutil.copy(ROOT / "Cargo.lock", crate / "Cargo.lock")
+    shutil.copytree(ROOT / "lab", crate / "lab", dirs_exist_ok=True)
+    (crate / "src/lib.rs").write_text("pub mod buffer;\npub mod record;\n")
     lines = ["[package]", 'name = "dunlin"', f'edition = "{manifest["workspace"]["package"]["edition"]}"', ""]
     lines += ["[workspace]", "", "[profile.dev]", "opt-level = 1", "debug = false", "", "[dependencies]"]
     for name, keys in wanted.items():
         inner = ", ".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in keys.items())
         lines.append(f"{name} = {{ {inner} }}")
-    (CRATE / "Cargo.toml").write_text("\n".join(lines) + "\n")
+    (crate / "Cargo.toml").write_text("\n".join(lines) + "\n")
 
 
-def run():
-    """What the tests say of the crate as it is: `green`, or why not."""
+def compiled(crate):
     build = ["cargo", "test", "--quiet", "--lib", "--no-run"]
-    built = subprocess.run(build, cwd=CRATE, capture_output=True, text=True, check=False)
+    return subprocess.run(build, cwd=crate, capture_output=True, text=True, check=False)
+
+
+def run(crate, limit_s=180):
+    """What the tests say of the crate as it is: `green`, or why not."""
+    built = compiled(crate)
     if built.returncode != 0:
         return "does not compile", built.stderr
     child = subprocess.Popen(
-        ["cargo", "test", "--lib", *TESTS], cwd=CRATE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["cargo", "test", "--lib", *TESTS], cwd=crate, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
-    )
-    timer = threading.Timer(TIMEOUT_S, end, [child])
+    )  # fmt: skip
+    timer = threading.Timer(limit_s, end, [child])
     timer.start()
     said = []
     try:
@@ -139,6 +148,20 @@ def run():
         end(child)
 
 
+def one(crates, mutant, limit_s):
+    """The verdict on a mutant, and what was said; in a crate that nobody else has meanwhile."""
+    _, _, file, piece, instead = mutant
+    crate = crates.get()
+    path = crate / "src/buffer" / file
+    source = path.read_text()
+    try:
+        path.write_text(source.replace(piece, instead))
+        return run(crate, limit_s)
+    finally:
+        path.write_text(source)
+        crates.put(crate)
+
+
 def end(child):
     """Ends the runner that we started, and its test binary with it: they are a session of their own."""
     if child.poll() is None:
@@ -151,29 +174,39 @@ def main(words):
         print(__doc__.strip())
         return 0
     chosen = [m for m in MUTANTS if not words or any(word in f"{m[0]} {m[1]}" for word in words)]
-    build_crate()
+    for kind, name, file, piece, _ in chosen:
+        count = (ROOT / "src/buffer" / file).read_text().count(piece)
+        if count != 1:
+            print(f"{file} has {count} times: {piece!r}\n  Remedy: make MUTANTS follow the code")
+            return 1
+    first = CRATE / "0"
+    build_crate(first)
     began = time.monotonic()
-    verdict, said = run()
+    compiled(first)
+    tests = time.monotonic()
+    verdict, said = run(first)
+    tests = time.monotonic() - tests
     if verdict != "green":
         print(f"{said}\nthe tests fail without any change: {verdict}")
         return 1
-    print(f"without any change: green, {time.monotonic() - began:.0f} s")
+    print(f"without any change: green, {time.monotonic() - began:.0f} s, the tests {tests:.0f} s")
+    crates = queue.Queue()
+    for number in range(JOBS):
+        if number:
+            shutil.rmtree(CRATE / str(number), ignore_errors=True)
+            shutil.copytree(first, CRATE / str(number), symlinks=True)
+        crates.put(CRATE / str(number))
     survived = 0
     print(f"{'what is taken away':<58} what turns red")
-    for kind, name, file, piece, instead in chosen:
-        path = CRATE / "src/buffer" / file
-        source = path.read_text()
-        if source.count(piece) != 1:
-            print(f"{file} has {source.count(piece)} times: {piece!r}\n  Remedy: make MUTANTS follow the code")
-            return 1
-        path.write_text(source.replace(piece, instead))
-        verdict, said = run()
-        path.write_text(source)
-        if verdict == "does not compile":
-            print(f"{said}\n{kind}: {name}: the change does not compile, so it shows nothing")
-            return 1
-        survived += verdict == "green"
-        print(f"{kind + ': ' + name:<58} {'NOTHING' if verdict == 'green' else verdict}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        limit_s = max(HANGS_S, HANGS * tests)
+        verdicts = pool.map(lambda mutant: one(crates, mutant, limit_s), chosen)
+        for (kind, name, *_), (verdict, said) in zip(chosen, verdicts):
+            if verdict == "does not compile":
+                print(f"{said}\n{kind}: {name}: the change does not compile, so it shows nothing")
+                return 1
+            survived += verdict == "green"
+            print(f"{kind + ': ' + name:<58} {'NOTHING' if verdict == 'green' else verdict}", flush=True)
     print(f"mutants {len(chosen)}, caught {len(chosen) - survived}, survived {survived}, {time.monotonic() - began:.0f} s")
     return 1 if survived else 0
 

@@ -24,26 +24,30 @@ import sys
 import tempfile
 import time
 
+from drive import SECTOR
 from ledger import Ledger
 
 DISK_MB = 192
 
 
 def shell(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 class Drive:
-    """ext4 on a loop device on a drive with a volatile cache."""
+    """ext4 on a loop device on a drive with a volatile cache, which tears what is longer than a sector."""
 
-    def __init__(self, root):
+    def __init__(self, root, sector=SECTOR):
         self.root, self.loop, self.process = root, None, None
         for name in ("drive", "disk"):
             (root / name).mkdir()
         with open(root / "backing", "wb") as file:
             file.truncate(DISK_MB << 20)
         script = pathlib.Path(__file__).parent / "volatile_disk.py"
-        command = ["/usr/bin/python3", script, root / "drive", root / "backing", root / "socket"]
+        command = ["/usr/bin/python3", script, root / "drive", root / "backing", root / "socket", str(sector)]
         self.process = subprocess.Popen(command)
         began = time.monotonic()
         while not (root / "drive/disk").exists():

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A file system of one file, `disk`, that knows what a drive with a volatile cache knows: what was flushed, and what not.
 
-    lab/volatile_disk.py MOUNT_POINT BACKING_FILE SOCKET
+    lab/volatile_disk.py MOUNT_POINT BACKING_FILE SOCKET [SECTOR_BYTES]
 
 A loop device over `disk` turns the flushes of the file system on it into fsyncs of this one. Whatever was written since
 the last one is in the cache of the drive that this pretends to be (drive.py). A line `cut SEED FILE` on the socket lets
-one of the next seven writes be the last, and writes the disk to FILE as a power cut would leave it. It answers with the
-number of bytes that were in the cache and of those lost. The disk itself goes on.
+one of the next seven writes be the last, or the next moment where none comes for two seconds, and writes the disk to FILE
+as a power cut would leave it. It answers with the number of bytes that were in the cache and of those lost. The disk itself
+goes on.
 """
 
 import queue
@@ -17,12 +18,15 @@ import threading
 
 import fusepy as fuse
 
-from drive import Drive
+from drive import SECTOR, Drive
+
+# How long a cut waits for a write.
+QUIET_S = 2
 
 
 class Disk(fuse.Operations):
-    def __init__(self, backing):
-        self.drive = Drive(backing)
+    def __init__(self, backing, sector):
+        self.drive, self.sector = Drive(backing), sector
         # A cut that waits: writes still to come before it, its seed, its file, and what says that it is done.
         self.armed = None
 
@@ -47,7 +51,7 @@ class Disk(fuse.Operations):
                 if self.armed[0] <= 0:
                     _, seed, target, answer = self.armed
                     self.armed = None
-                    answer.put(self.drive.cut(seed, target))
+                    answer.put(self.drive.cut(seed, target, self.sector))
         return len(data)
 
     def fsync(self, path, datasync, fh):
@@ -63,7 +67,15 @@ class Disk(fuse.Operations):
         answer = queue.Queue(1)
         with self.drive.guard:
             self.armed = [1 + seed % 7, seed, target, answer]
-        return answer.get()
+        try:
+            return answer.get(timeout=QUIET_S)
+        except queue.Empty:
+            # Nobody writes: a rival that keeps all in memory.
+            with self.drive.guard:
+                if self.armed:
+                    self.armed = None
+                    return self.drive.cut(seed, target, self.sector)
+            return answer.get()
 
 
 def serve(disk, path):
@@ -80,13 +92,13 @@ def serve(disk, path):
                 lines.flush()
 
 
-def main(mount_point, backing, path):
-    disk = Disk(backing)
+def main(mount_point, backing, path, sector=SECTOR):
+    disk = Disk(backing, int(sector))
     threading.Thread(target=serve, args=(disk, path), daemon=True).start()
     fuse.FUSE(disk, mount_point, foreground=True, nothreads=True, big_writes=True, max_write=131072)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5):
         sys.exit(__doc__.strip())
     main(*sys.argv[1:])

@@ -8,6 +8,7 @@
 #   scripts/setup.sh board   what the emulated boards need: QEMU 10, and Debian's arm64 kernels and libraries (unpacked
 #                            below target/board, not installed)
 #   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
+#   scripts/setup.sh rivals  what scripts/rivals.sh compares with: redis, rsyslog, nats-server (not part of all)
 #   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
@@ -47,6 +48,7 @@ packages_flash=(
 # binutils: what was built is looked at here, not in the container.
 packages_cross=(build-essential pkg-config python3 curl ca-certificates binutils-aarch64-linux-gnu qemu-user-static)
 packages_podman=(podman runc)
+packages_rivals=(mosquitto redis-server rsyslog rsyslog-relp python3 python3-venv python3-fusepy e2fsprogs util-linux)
 
 as_root() {
     if [[ $EUID -eq 0 ]]; then
@@ -65,8 +67,9 @@ missing_packages() {
     done
 }
 
-# Debian starts a broker of its own when mosquitto is installed. We start ours on a port of our own, so the package's
-# is kept from starting: by a policy while it is installed, and disabled after. A broker that was there is left alone.
+# Debian starts a daemon of its own when one of these is installed. We start ours on a port of our own, so the package's
+# is kept from starting: by a policy while it is installed, and disabled after. One that was there is left alone.
+daemons=(mosquitto redis-server rsyslog)
 policy=/usr/sbin/policy-rc.d
 policy_made=
 scratch=
@@ -83,14 +86,14 @@ install_packages() {
     have apt-get || die "this system has no apt-get, and these are missing: ${missing[*]}" \
         "install their equivalents by hand; the names are Debian's"
     say "installing packages: ${missing[*]}"
-    local fresh_broker=
-    if [[ " ${missing[*]} " == *" mosquitto "* && -d /run/systemd/system ]]; then
-        fresh_broker=yes
-        if [[ ! -e $policy ]]; then
-            policy_made=yes
-            printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-            as_root chmod +x "$policy"
-        fi
+    local fresh=() daemon
+    for daemon in "${daemons[@]}"; do
+        if [[ " ${missing[*]} " == *" $daemon "* && -d /run/systemd/system ]]; then fresh+=("$daemon"); fi
+    done
+    if [[ ${#fresh[@]} -gt 0 && ! -e $policy ]]; then
+        policy_made=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod +x "$policy"
     fi
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)
     # Lists are fetched only where the ones at hand do not know, or no longer have, a package.
@@ -99,10 +102,10 @@ install_packages() {
         as_root "${apt[@]}" update
         as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
     fi
-    if [[ -n $fresh_broker ]]; then
-        as_root systemctl disable --quiet mosquitto.service || true
-        say "disabled mosquitto.service, which came with the package; dunlin's scripts start a broker of their own"
-    fi
+    for daemon in "${fresh[@]}"; do
+        as_root systemctl disable --quiet "$daemon.service" || true
+        say "disabled $daemon.service, which came with the package; dunlin's scripts start one of their own"
+    done
 }
 
 install_rust() {
@@ -136,16 +139,16 @@ install_rust() {
     fi
 }
 
-# A Python environment for the lab. Wheels are checked against the hashes in lab/requirements.txt.
+# install_lab [REQUIREMENTS VENV]: a Python environment for the lab. Wheels are checked against the hashes in the file.
 install_lab() {
-    local venv=target/lab/venv
-    if ! cmp -s lab/requirements.txt "$venv/installed.txt"; then
-        say "installing $(grep -o '^[a-z]*==[0-9.]*' lab/requirements.txt | tr '\n' ' ')into $venv"
+    local wanted=${1:-lab/requirements.txt} venv=${2:-target/lab/venv}
+    if ! cmp -s "$wanted" "$venv/installed.txt"; then
+        say "installing $(grep -o '^[a-z-]*==[0-9.]*' "$wanted" | tr '\n' ' ')into $venv"
         rm -rf "$venv"
-        mkdir -p target/lab
+        mkdir -p "${venv%/*}"
         /usr/bin/python3 -m venv "$venv"
-        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-deps --require-hashes -r lab/requirements.txt
-        cp lab/requirements.txt "$venv/installed.txt"
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-deps --require-hashes -r "$wanted"
+        cp "$wanted" "$venv/installed.txt"
     fi
 }
 
@@ -226,6 +229,11 @@ setup_cross() {
 # shellcheck source=scripts/setup_board.sh
 source "$root/scripts/setup_board.sh"
 setup_flash() { install_packages "${packages_flash[@]}"; }
+setup_rivals() {
+    install_packages "${packages_run[@]}" "${packages_rivals[@]}"
+    install_rust
+    install_lab lab/rivals/requirements.txt target/lab/rivals
+}
 
 case ${1:-all} in
     run) setup_run ;;
@@ -233,7 +241,8 @@ case ${1:-all} in
     cross) setup_cross ;;
     board) setup_board ;;
     flash) setup_flash ;;
+    rivals) setup_rivals ;;
     all) setup_test && setup_cross && setup_board && setup_flash ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board or flash, or nothing for all" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board, flash or rivals, or nothing for all" ;;
 esac
