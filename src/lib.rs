@@ -13,5 +13,7 @@ pub mod record;
 pub mod sinks;
 pub mod sources;
 pub mod stats;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 pub mod transforms;
 pub mod uplink;

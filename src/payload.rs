@@ -124,6 +124,8 @@ pub enum ItemBody {
         ch: String,
         /// Payload.
         bytes: Vec<u8>,
+        /// Trust.
+        quality: Quality,
     },
     /// Missing records.
     Gap {

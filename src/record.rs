@@ -75,7 +75,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// How far a sample may be trusted.
+/// How far a sample or a frame may be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quality {
     /// As measured.
@@ -83,7 +83,7 @@ pub enum Quality {
     Good,
     /// Usable with care: stale, out of range, warming up.
     Uncertain,
-    /// No usable value: the sensor is absent or faulty.
+    /// No usable value: the sensor is absent or faulty; a frame that failed a check.
     Bad,
 }
 
@@ -112,6 +112,8 @@ pub enum Cause {
     Corruption,
     /// The broker refuses the records for ever, and the quarantine is full.
     Refused,
+    /// Frames failed a check of their own bytes, such as a CRC, and were left out.
+    Check,
 }
 
 impl Cause {
@@ -129,6 +131,7 @@ impl Cause {
             Cause::Expired => "expired",
             Cause::Corruption => "corruption",
             Cause::Refused => "refused",
+            Cause::Check => "check",
         }
     }
 }
@@ -166,6 +169,8 @@ pub enum Body {
         channel: Arc<Channel>,
         /// Payload.
         bytes: Arc<[u8]>,
+        /// Trust: `Good` until a check says otherwise.
+        quality: Quality,
     },
     /// Missing records.
     Gap(Gap),

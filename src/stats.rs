@@ -29,6 +29,39 @@ impl Serialize for Count {
     }
 }
 
+/// Counts by reason. The reasons are words of the code, so that there are few.
+#[cfg(feature = "telemetry")]
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<std::collections::BTreeMap<&'static str, u64>>);
+
+#[cfg(feature = "telemetry")]
+impl Tally {
+    /// Adds `more` to a reason; one that is never more than 0 is not listed.
+    pub fn add(&self, reason: &'static str, more: u64) {
+        if more > 0 {
+            // Counts are valid at every instant, so that a panic elsewhere cannot have left them half-made.
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.entry(reason).or_default() += more;
+        }
+    }
+
+    /// The count of a reason so far.
+    pub fn get(&self, reason: &str) -> u64 {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(reason).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(feature = "telemetry")]
+impl Serialize for Tally {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .serialize(serializer)
+    }
+}
+
 /// A short text that changes, such as why a node is degraded.
 #[derive(Debug, Default)]
 pub struct Note(Mutex<String>);

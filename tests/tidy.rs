@@ -29,7 +29,13 @@ const LAYERS: &[&[&str]] = &[
         "console",
     ],
     &[
-        "pipeline", "buffer", "uplink", "payload", "workflow", "identity",
+        "pipeline",
+        "buffer",
+        "uplink",
+        "payload",
+        "telemetry",
+        "workflow",
+        "identity",
     ],
     &["config", "record", "clock", "stats", "exit"],
 ];

@@ -142,6 +142,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         boot,
         started_ns,
         sources: sources.collect(),
+        #[cfg(feature = "telemetry")]
+        transforms: tallies(&plan),
         sinks: sink_stats,
         file: file.clone(),
     });
@@ -153,6 +155,15 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         status,
         _state: state,
     })
+}
+
+/// What the transforms of a plan count.
+#[cfg(feature = "telemetry")]
+fn tallies(plan: &Plan) -> std::collections::BTreeMap<String, Arc<crate::stats::Tally>> {
+    use pipeline::Transform as _;
+    let each = plan.transforms.iter();
+    each.filter_map(|(name, transform)| Some((name.clone(), transform.tally()?)))
+        .collect()
 }
 
 /// Signals that mean stop.

@@ -2,6 +2,8 @@
 
 use crate::clock::{self, BootId};
 use crate::pipeline::Ledger;
+#[cfg(feature = "telemetry")]
+use crate::stats::Tally;
 use crate::stats::{SinkStats, SourceStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,6 +34,9 @@ pub(super) struct Status {
     pub started_ns: u64,
     /// Sources by name.
     pub sources: BTreeMap<String, SourceStatus>,
+    /// What transforms count, by name.
+    #[cfg(feature = "telemetry")]
+    pub transforms: BTreeMap<String, Arc<Tally>>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Arc<SinkStats>>,
 }
@@ -57,6 +62,8 @@ struct Document<'a> {
     dropped: u64,
     rejected: u64,
     sources: BTreeMap<&'a str, SourceDocument<'a>>,
+    #[cfg(feature = "telemetry")]
+    transforms: BTreeMap<&'a str, &'a Tally>,
     sinks: BTreeMap<&'a str, &'a SinkStats>,
 }
 
@@ -136,6 +143,12 @@ impl Status {
                 .sources
                 .iter()
                 .map(|(name, source)| (&**name, document(source)))
+                .collect(),
+            #[cfg(feature = "telemetry")]
+            transforms: self
+                .transforms
+                .iter()
+                .map(|(name, tally)| (&**name, &**tally))
                 .collect(),
             sinks: self
                 .sinks

@@ -204,16 +204,10 @@ impl View {
                     value,
                     unit,
                     quality,
-                } => {
-                    let quality = match quality {
-                        Quality::Good => "",
-                        Quality::Uncertain => "uncertain",
-                        Quality::Bad => "bad",
-                    };
-                    (ch, short(value), unit, quality)
-                }
-                ItemBody::Frame { ch, bytes } => {
-                    (ch, format!("{} bytes", bytes.len()), String::new(), "")
+                } => (ch, short(value), unit, quality_name(quality)),
+                ItemBody::Frame { ch, bytes, quality } => {
+                    let size = format!("{} bytes", bytes.len());
+                    (ch, size, String::new(), quality_name(quality))
                 }
                 ItemBody::Gap {
                     from_ns,
@@ -325,6 +319,15 @@ impl Row {
         let (since, count) = self.marks[0];
         let seconds = (now - since).as_secs_f64();
         (seconds >= 1.0).then(|| (self.records - count) as f64 / seconds)
+    }
+}
+
+/// A quality for a person, who expects the best.
+fn quality_name(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Good => "",
+        Quality::Uncertain => "uncertain",
+        Quality::Bad => "bad",
     }
 }
 

@@ -51,17 +51,13 @@ fn item(record: WireRecord) -> Item {
             ch: sample.ch,
             value: sample.v.0,
             unit: sample.unit,
-            quality: match sample.quality.as_deref() {
-                None => Quality::Good,
-                Some("uncertain") => Quality::Uncertain,
-                // A quality that is unknown here is no reason to trust the value.
-                Some(_) => Quality::Bad,
-            },
+            quality: quality(sample.quality.as_deref()),
         }
     } else if let Some(frame) = record.frame {
         ItemBody::Frame {
             ch: frame.ch,
             bytes: frame.bytes.0,
+            quality: quality(frame.quality.as_deref()),
         }
     } else if let Some(gap) = record.gap {
         ItemBody::Gap {
@@ -78,6 +74,15 @@ fn item(record: WireRecord) -> Item {
         mono_ns: record.mono_ns,
         wall_ns: record.wall_ns,
         body,
+    }
+}
+
+fn quality(name: Option<&str>) -> Quality {
+    match name {
+        None => Quality::Good,
+        Some("uncertain") => Quality::Uncertain,
+        // A quality that is unknown here is no reason to trust the value.
+        Some(_) => Quality::Bad,
     }
 }
 
@@ -113,6 +118,7 @@ struct WireSample {
 struct WireFrame {
     ch: String,
     bytes: Octets,
+    quality: Option<String>,
 }
 
 #[derive(Deserialize)]

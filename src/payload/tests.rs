@@ -51,17 +51,22 @@ fn envelope(class: Class) -> Envelope<'static> {
     }
 }
 
+fn frame(quality: Quality) -> Record {
+    at(
+        2,
+        Body::Frame {
+            channel: channel("can", "1", Kind::Frame),
+            bytes: [0, 255, 16].into(),
+            quality,
+        },
+    )
+}
+
 fn documented() -> Vec<Record> {
     vec![
         sample(0, Value::Float(21.5), Quality::Good),
         sample(1, Value::Float(f64::NAN), Quality::Bad),
-        at(
-            2,
-            Body::Frame {
-                channel: channel("can", "1", Kind::Frame),
-                bytes: [0, 255, 16].into(),
-            },
-        ),
+        frame(Quality::Good),
         at(
             3,
             Body::Gap(Gap {
@@ -115,6 +120,9 @@ fn both_encodings_read_back_the_same() {
     ] {
         records.push(sample(9, value, Quality::Uncertain));
     }
+    for quality in [Quality::Uncertain, Quality::Bad] {
+        records.push(frame(quality));
+    }
     let json = decode(&encoded(Encoding::Json, Class::Bulk, &records)).unwrap();
     let cbor = decode(&encoded(Encoding::Cbor, Class::Bulk, &records)).unwrap();
     assert_eq!(format!("{json:?}"), format!("{cbor:?}"));
@@ -145,15 +153,16 @@ fn both_encodings_read_back_the_same() {
                 assert_eq!(format!("{value:?}"), format!("{given:?}"));
             }
             (
-                ItemBody::Frame { ch, bytes },
+                ItemBody::Frame { ch, bytes, quality },
                 Body::Frame {
                     channel,
                     bytes: given,
+                    quality: trust,
                 },
             ) => {
                 assert_eq!(
-                    (ch.as_str(), &bytes[..]),
-                    (channel.name.as_str(), &given[..])
+                    (ch.as_str(), &bytes[..], quality),
+                    (channel.name.as_str(), &given[..], trust)
                 );
             }
             (
@@ -299,6 +308,7 @@ fn every_field_that_is_written_is_in_the_schema() {
     for class in Class::ALL {
         let mut records = documented();
         records.push(sample(4, Value::Bool(true), Quality::Uncertain));
+        records.push(frame(Quality::Bad));
         let json = encoded(Encoding::Json, class, &records);
         conforms(
             &schema,

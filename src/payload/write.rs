@@ -108,19 +108,23 @@ impl Serialize for Content<'_> {
                 fields.serialize_field("v", &Number(*value))?;
                 fields.serialize_field("unit", &channel.unit)?;
                 if !trusted {
-                    let name = if *quality == Quality::Bad {
-                        "bad"
-                    } else {
-                        "uncertain"
-                    };
-                    fields.serialize_field("quality", name)?;
+                    fields.serialize_field("quality", quality_name(*quality))?;
                 }
                 fields.end()
             }
-            Body::Frame { channel, bytes } => {
-                let mut fields = serializer.serialize_struct("Frame", 2)?;
+            Body::Frame {
+                channel,
+                bytes,
+                quality,
+            } => {
+                let trusted = *quality == Quality::Good;
+                let mut fields =
+                    serializer.serialize_struct("Frame", if trusted { 2 } else { 3 })?;
                 fields.serialize_field("ch", &channel.name)?;
                 fields.serialize_field("bytes", &Octets(bytes))?;
+                if !trusted {
+                    fields.serialize_field("quality", quality_name(*quality))?;
+                }
                 fields.end()
             }
             Body::Gap(gap) => {
@@ -136,6 +140,15 @@ impl Serialize for Content<'_> {
                 fields.end()
             }
         }
+    }
+}
+
+/// The name of a quality that is written, which `Good` is not.
+fn quality_name(quality: Quality) -> &'static str {
+    if quality == Quality::Bad {
+        "bad"
+    } else {
+        "uncertain"
     }
 }
 

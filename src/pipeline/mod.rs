@@ -34,6 +34,12 @@ pub trait Transform: Send {
     /// The monotonic time is `now_ns`, at or after the deadline.
     fn tick(&mut self, _now_ns: u64, _out: &mut Vec<Batch>) {}
 
+    /// What it counts, where it counts anything.
+    #[cfg(feature = "telemetry")]
+    fn tally(&self) -> Option<std::sync::Arc<crate::stats::Tally>> {
+        None
+    }
+
     /// No batch comes any more: pushes all that was held back.
     fn flush(&mut self, _out: &mut Vec<Batch>) {}
 }

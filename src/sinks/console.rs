@@ -10,7 +10,7 @@ use super::time::rfc3339;
 use super::{Context, SinkError};
 use crate::config::Section;
 use crate::pipeline::{Batch, Inlet};
-use crate::record::{Body, Record};
+use crate::record::{Body, Quality, Record};
 use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
@@ -127,11 +127,20 @@ fn row(text: &mut String, stream: &str, record: &Record) {
                 "{time}  {stream:<20} {name:<24} {value:>16} {unit:<8} {quality}"
             )
         }
-        Body::Frame { channel, bytes } => {
+        Body::Frame {
+            channel,
+            bytes,
+            quality,
+        } => {
             let (name, count) = (&channel.name, bytes.len());
+            let mark = match quality {
+                Quality::Good => "",
+                Quality::Uncertain => " uncertain",
+                Quality::Bad => " bad",
+            };
             writeln!(
                 text,
-                "{time}  {stream:<20} {name:<24} {count:>16} By       frame"
+                "{time}  {stream:<20} {name:<24} {count:>16} By       frame{mark}"
             )
         }
         Body::Gap(gap) => {

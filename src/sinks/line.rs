@@ -31,6 +31,8 @@ enum Content<'a> {
         channel: &'a str,
         unit: &'a str,
         frame: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quality: Option<&'static str>,
     },
     Gap {
         gap: Missing<'a>,
@@ -79,10 +81,15 @@ pub(super) fn append(text: &mut Vec<u8>, stream: &str, boot: &str, seq: u64, rec
             unit: &channel.unit,
             quality: quality_name(*quality),
         },
-        Body::Frame { channel, bytes } => Content::Frame {
+        Body::Frame {
+            channel,
+            bytes,
+            quality,
+        } => Content::Frame {
             channel: &channel.name,
             unit: &channel.unit,
             frame: STANDARD.encode(bytes),
+            quality: (*quality != Quality::Good).then(|| quality_name(*quality)),
         },
         Body::Gap(gap) => Content::Gap {
             gap: Missing {

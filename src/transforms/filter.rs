@@ -60,8 +60,15 @@ impl Filter {
         let by_value = self.min.is_some() || self.max.is_some() || self.equals.is_some();
         match &record.body {
             Body::Gap(_) => true,
-            Body::Frame { channel, .. } => {
-                !by_value && self.qualities.is_none() && self.channels.matches(&channel.name)
+            Body::Frame {
+                channel, quality, ..
+            } => {
+                !by_value
+                    && self
+                        .qualities
+                        .as_ref()
+                        .is_none_or(|all| all.contains(quality))
+                    && self.channels.matches(&channel.name)
             }
             Body::Sample {
                 channel,
@@ -143,6 +150,10 @@ mod tests {
             ("equals = 7", "count gap"),
             ("min = 0\nmax = 10\nchannels = ['c*']", "count gap"),
             ("qualities = ['bad']", "temp.in! gap"),
+            (
+                "qualities = ['good']",
+                "temp.in temp.out count door can gap",
+            ),
             (
                 "action = 'drop'\nqualities = ['bad']",
                 "temp.in temp.out count door can gap",

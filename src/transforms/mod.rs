@@ -3,6 +3,8 @@
 //! In every transform gaps pass unchanged, and so do records of a kind it does not work on.
 
 mod channels;
+#[cfg(feature = "telemetry")]
+mod check_crc;
 mod deadband;
 mod filter;
 mod glob;
@@ -15,21 +17,21 @@ use crate::config::Section;
 use crate::pipeline::{self, Batch, Bodies, Node, Role};
 
 macro_rules! transforms {
-    ($($variant:ident = $kind:literal => $path:path, $takes:expr;)*) => {
+    ($($(#[$gate:meta])* $variant:ident = $kind:literal => $path:path, $takes:expr;)*) => {
         /// A configured transform.
         #[derive(Debug)]
         #[expect(missing_docs, reason = "each variant is documented at its type")]
         #[expect(private_interfaces, reason = "made by `configure` only")]
         pub enum Transform {
-            $($variant($path),)*
+            $($(#[$gate])* $variant($path),)*
         }
 
         /// The types that a configuration may name.
-        pub const TYPES: &[&str] = &[$($kind),*];
+        pub const TYPES: &[&str] = &[$($(#[$gate])* $kind),*];
 
         fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<(Bodies, Option<Transform>)> {
             match kind {
-                $($kind => {
+                $($(#[$gate])* $kind => {
                     let made = <$path>::configure(name, section).map(Transform::$variant);
                     Some(($takes, made))
                 })*
@@ -40,13 +42,13 @@ macro_rules! transforms {
         impl Transform {
             fn inner(&self) -> &dyn pipeline::Transform {
                 match self {
-                    $(Transform::$variant(inner) => inner,)*
+                    $($(#[$gate])* Transform::$variant(inner) => inner,)*
                 }
             }
 
             fn inner_mut(&mut self) -> &mut dyn pipeline::Transform {
                 match self {
-                    $(Transform::$variant(inner) => inner,)*
+                    $($(#[$gate])* Transform::$variant(inner) => inner,)*
                 }
             }
         }
@@ -59,6 +61,8 @@ transforms! {
     Deadband = "deadband" => deadband::Deadband, Bodies::SAMPLES;
     Window = "window" => window::Window, Bodies::SAMPLES;
     Rename = "rename" => rename::Rename, Bodies::ANY;
+    #[cfg(feature = "telemetry")]
+    CheckCrc = "check_crc" => check_crc::CheckCrc, Bodies::FRAMES;
 }
 
 /// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
@@ -89,6 +93,11 @@ impl pipeline::Transform for Transform {
 
     fn flush(&mut self, out: &mut Vec<Batch>) {
         self.inner_mut().flush(out);
+    }
+
+    #[cfg(feature = "telemetry")]
+    fn tally(&self) -> Option<std::sync::Arc<crate::stats::Tally>> {
+        self.inner().tally()
     }
 }
 

@@ -61,7 +61,15 @@ pub(super) fn flag(name: &str, value: bool) -> Record {
 pub(super) fn frame(name: &str) -> Record {
     let channel = channel(name, "1", Kind::Frame);
     let bytes = Arc::from(&b"\x01\x02"[..]);
-    record(0, Body::Frame { channel, bytes })
+    let quality = Quality::Good;
+    record(
+        0,
+        Body::Frame {
+            channel,
+            bytes,
+            quality,
+        },
+    )
 }
 
 pub(super) fn gap() -> Record {
@@ -122,6 +130,9 @@ pub(super) fn names(batches: &[Batch]) -> String {
         Body::Gap(_) => "gap".to_owned(),
         Body::Sample {
             channel, quality, ..
+        }
+        | Body::Frame {
+            channel, quality, ..
         } if *quality == Quality::Bad => format!("{}!", channel.name),
         Body::Sample { channel, .. } | Body::Frame { channel, .. } => channel.name.clone(),
     });
@@ -133,7 +144,7 @@ pub(super) fn values(batches: &[Batch]) -> String {
     let records = batches.iter().flat_map(|batch| batch.records.iter());
     let values = records.map(|record| match &record.body {
         Body::Gap(_) => "gap".to_owned(),
-        Body::Frame { channel, bytes } => format!("{}={bytes:?}", channel.name),
+        Body::Frame { channel, bytes, .. } => format!("{}={bytes:?}", channel.name),
         Body::Sample {
             channel,
             value,

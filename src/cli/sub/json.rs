@@ -40,9 +40,11 @@ fn record(item: &Item) -> serde_json::Value {
             let body = serde_json::json!({ "ch": ch, "v": value, "unit": unit, "quality": quality_name(*quality) });
             ("sample", body)
         }
-        ItemBody::Frame { ch, bytes } => {
+        ItemBody::Frame { ch, bytes, quality } => {
             let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
-            ("frame", serde_json::json!({ "ch": ch, "bytes": bytes }))
+            let body =
+                serde_json::json!({ "ch": ch, "bytes": bytes, "quality": quality_name(*quality) });
+            ("frame", body)
         }
         ItemBody::Gap {
             from_ns,

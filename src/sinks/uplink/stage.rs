@@ -287,7 +287,7 @@ fn bytes_about(record: &Record) -> usize {
     match &record.body {
         Body::Sample { channel, .. } => FIXED + channel.name.len() + channel.unit.len(),
         // Base64 in JSON: four bytes for three.
-        Body::Frame { channel, bytes } => FIXED + channel.name.len() + bytes.len() * 4 / 3,
+        Body::Frame { channel, bytes, .. } => FIXED + channel.name.len() + bytes.len() * 4 / 3,
         Body::Gap(gap) => FIXED + 2 * gap.detail.len(),
     }
 }

@@ -95,6 +95,7 @@ impl Converter {
             let body = Body::Frame {
                 channel,
                 bytes: bytes.into(),
+                quality: record::Quality::Good,
             };
             records.push(at(anchor, span.monotonic_ns, body));
         }
