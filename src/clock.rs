@@ -35,6 +35,12 @@ pub fn wall_ns() -> i64 {
     }
 }
 
+/// The wall clock now, in seconds since 1970, but never before what is known to be past.
+#[cfg(feature = "identity")]
+pub fn trusted_s() -> i64 {
+    wall_ns().div_euclid(1_000_000_000)
+}
+
 /// Converts monotonic stamps to wall stamps by the offset at one instant. Taken anew for each batch, so that a jump of
 /// the wall clock shows in the records after it and in no other.
 #[derive(Clone, Copy, Debug)]

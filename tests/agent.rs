@@ -8,6 +8,8 @@ mod delivery;
 mod devices;
 #[path = "agent/hosts.rs"]
 mod hosts;
+#[path = "agent/identity.rs"]
+mod identity;
 #[path = "agent/report.rs"]
 mod report;
 #[path = "agent/stop.rs"]

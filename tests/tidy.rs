@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "pipeline", "buffer", "uplink", "payload", "workflow", "identity",
     ],
-    &["config", "record", "clock", "stats", "exit"],
+    &["config", "credential", "record", "clock", "stats", "exit"],
 ];
 
 /// The kinds of node, none of which the pipeline may know.

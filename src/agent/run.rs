@@ -5,7 +5,11 @@ use super::state_dir::{StateDir, StateError};
 use super::status::{SourceStatus, Status};
 use crate::buffer;
 use crate::clock;
+#[cfg(feature = "identity")]
+use crate::credential::Credential;
 use crate::exit::Exit;
+#[cfg(feature = "identity")]
+use crate::identity;
 use crate::pipeline::{self, RunError};
 use crate::sinks::{Context, SinkError};
 use crate::sources::driver::DriverSource;
@@ -98,6 +102,8 @@ impl RunFailure {
 struct Opened {
     plan: Plan,
     status: Arc<Status>,
+    #[cfg(feature = "identity")]
+    credential: Option<Arc<Credential>>,
     // Held to the end: it is the lock that keeps other agents out.
     _state: StateDir,
 }
@@ -119,6 +125,11 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
     let boot = state.next_boot(nonce)?;
     let agent: Arc<str> = plan.settings.name.as_str().into();
+    #[cfg(feature = "identity")]
+    let credential = plan
+        .identity
+        .as_ref()
+        .map(|identity| Credential::new(identity.dir.clone(), identity.key.clone()));
     let mut sink_stats = BTreeMap::new();
     for (name, sink) in &mut plan.sinks {
         let stats = Arc::new(SinkStats::default());
@@ -129,6 +140,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
             stats: Arc::clone(&stats),
             state_dir: state.sink(name)?,
             drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
+            #[cfg(feature = "identity")]
+            credential: credential.clone(),
         })?;
         sink_stats.insert(name.clone(), stats);
     }
@@ -143,6 +156,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         started_ns,
         sources: sources.collect(),
         sinks: sink_stats,
+        #[cfg(feature = "identity")]
+        identity: credential.as_ref().map(|_| Arc::default()),
         file: file.clone(),
     });
     std::fs::create_dir_all(&plan.settings.runtime_dir)
@@ -151,6 +166,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     Ok(Opened {
         plan,
         status,
+        #[cfg(feature = "identity")]
+        credential,
         _state: state,
     })
 }
@@ -186,8 +203,21 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let Opened {
         plan,
         status,
+        #[cfg(feature = "identity")]
+        credential,
         _state,
     } = opened;
+    #[cfg(feature = "identity")]
+    let identity = async {
+        if let (Some(settings), Some(credential), Some(stats)) =
+            (plan.identity, credential, status.identity.clone())
+        {
+            identity::keep(settings, credential, stats).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    #[cfg(not(feature = "identity"))]
+    let identity = std::future::pending::<()>();
     let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
@@ -207,7 +237,9 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
 
+    // While the pipeline drains no certificate is asked for.
     let failure = tokio::select! {
+        () = identity => None,
         () = stop.next() => None,
         error = running.failure() => Some(error),
         () = tell(&status) => None,

@@ -26,6 +26,8 @@ pub struct Defaults {
     pub runtime_dir: Option<PathBuf>,
     /// The running program.
     pub program: PathBuf,
+    /// Directory of the credentials that the service manager gave.
+    pub credentials_dir: Option<PathBuf>,
     /// Directory with the sockets of what starts driver hosts; `None` = they are children of the agent.
     pub driver_hosts: Option<PathBuf>,
 }

@@ -2,6 +2,8 @@
 
 use crate::clock::{self, BootId};
 use crate::pipeline::Ledger;
+#[cfg(feature = "identity")]
+use crate::stats::IdentityStats;
 use crate::stats::{SinkStats, SourceStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +36,9 @@ pub(super) struct Status {
     pub sources: BTreeMap<String, SourceStatus>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Arc<SinkStats>>,
+    /// The agent's own certificate, where it gets one.
+    #[cfg(feature = "identity")]
+    pub identity: Option<Arc<IdentityStats>>,
 }
 
 /// The file's content.
@@ -58,6 +63,9 @@ struct Document<'a> {
     rejected: u64,
     sources: BTreeMap<&'a str, SourceDocument<'a>>,
     sinks: BTreeMap<&'a str, &'a SinkStats>,
+    #[cfg(feature = "identity")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a IdentityStats>,
 }
 
 #[derive(Serialize)]
@@ -142,6 +150,8 @@ impl Status {
                 .iter()
                 .map(|(name, sink)| (&**name, &**sink))
                 .collect(),
+            #[cfg(feature = "identity")]
+            identity: self.identity.as_deref(),
         };
         let mut text = serde_json::to_vec_pretty(&document)?;
         text.push(b'\n');

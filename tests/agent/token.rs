@@ -19,11 +19,11 @@ fn run(command: &mut Command) {
 }
 
 /// A token with the key of `certs/agent.pem` in it, which is in no file any more.
-struct Token {
+pub(crate) struct Token {
     dir: PathBuf,
     module: &'static str,
     /// Where the module finds its things.
-    environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     tpm: Option<Child>,
 }
 
@@ -61,7 +61,7 @@ impl Token {
         command
     }
 
-    fn softhsm(dir: &Path) -> Token {
+    pub(crate) fn softhsm(dir: &Path) -> Token {
         fs::create_dir(dir.join("tokens")).unwrap();
         let conf = dir.join("softhsm2.conf");
         fs::write(
@@ -173,7 +173,7 @@ impl Token {
         token
     }
 
-    fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         format!(
             "pkcs11:token=dunlin;object=device?module-path={}&pin-source={}",
             self.module,

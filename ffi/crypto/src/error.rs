@@ -62,6 +62,10 @@ pub enum CryptoError {
         /// Why.
         why: String,
     },
+    /// What came back for a request is no certificate for it.
+    #[cfg(feature = "identity")]
+    #[error("{0}")]
+    Issued(&'static str),
     /// OpenSSL failed for no fault of the files.
     #[error("{verb}: {source}")]
     OpenSsl {

@@ -8,6 +8,8 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "identity")]
+mod identity;
 #[cfg(feature = "quic")]
 mod quic;
 mod secret;
@@ -27,6 +29,8 @@ use openssl::error::ErrorStack;
 use sha2::{Digest, Sha256};
 
 pub use error::{CryptoError, HandshakeError};
+#[cfg(feature = "identity")]
+pub use identity::{Facts, Subject, facts, issued, new_key, read_secret, request, time_text};
 #[cfg(feature = "quic")]
 pub use quic::{QUIC_VERSION, ResetKey};
 pub use selftest::{SelfTestError, self_test, self_test_with};

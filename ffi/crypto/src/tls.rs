@@ -39,8 +39,9 @@ pub enum PrivateKey {
 pub struct ClientTls {
     context: SslContext,
     warnings: Vec<String>,
+    /// `None` without a certificate of our own.
     #[cfg(feature = "quic")]
-    pub(crate) parts: Parts,
+    pub(crate) parts: Option<Parts>,
     #[cfg(feature = "tokens")]
     token: Option<Arc<TokenKey>>,
 }
@@ -81,10 +82,7 @@ impl ClientTls {
                 .pkey()
                 .map_err(openssl("take a token's key"))?,
         };
-        let (own, intermediates) = chain
-            .split_first()
-            .expect("certificates() returns at least one");
-        if !own
+        if !chain[0]
             .public_key()
             .map_err(openssl("read the certificate's key"))?
             .public_eq(&key)
@@ -114,41 +112,12 @@ impl ClientTls {
             }
         }
 
-        let mut store = X509StoreBuilder::new().map_err(openssl("make a trust store"))?;
-        for authority in &authorities {
-            store
-                .add_cert(authority.clone())
-                .map_err(openssl("trust a CA certificate"))?;
-        }
-        let build = || -> Result<SslContext, ErrorStack> {
-            let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
-            builder.set_min_proto_version(Some(SslVersion::TLS1_3))?;
-            builder.set_options(SslOptions::NO_COMPRESSION);
-            // The write buffer of the caller grows and moves between attempts, and may be taken in parts.
-            builder.set_mode(
-                SslMode::AUTO_RETRY
-                    | SslMode::ACCEPT_MOVING_WRITE_BUFFER
-                    | SslMode::ENABLE_PARTIAL_WRITE
-                    | SslMode::RELEASE_BUFFERS,
-            );
-            // One read takes many records, not each its header and then its body.
-            builder.set_read_ahead(true);
-            builder.set_verify(SslVerifyMode::PEER);
-            builder.set_cert_store(store.build());
-            builder.set_certificate(own)?;
-            for intermediate in intermediates {
-                builder.add_extra_chain_cert(intermediate.clone())?;
-            }
-            builder.set_private_key(&key)?;
-            builder.check_private_key()?;
-            Ok(builder.build())
-        };
-        let context = build().map_err(openssl("prepare TLS with these certificates"))?;
+        let context = context(&authorities, Some((&chain, &key)))?;
         Ok(ClientTls {
             context,
             warnings,
             #[cfg(feature = "quic")]
-            parts: Parts {
+            parts: Some(Parts {
                 authorities,
                 chain,
                 key,
@@ -160,9 +129,24 @@ impl ClientTls {
                 }),
                 #[cfg(not(feature = "tokens"))]
                 why: None,
-            },
+            }),
             #[cfg(feature = "tokens")]
             token,
+        })
+    }
+
+    /// A client without a certificate, for a server that knows it by a secret.
+    #[cfg(feature = "identity")]
+    pub fn anonymous(ca_file: &Path) -> Result<ClientTls, CryptoError> {
+        crate::begin();
+        let authorities = certificates("CA file", ca_file)?;
+        Ok(ClientTls {
+            context: context(&authorities, None)?,
+            warnings: Vec::new(),
+            #[cfg(feature = "quic")]
+            parts: None,
+            #[cfg(feature = "tokens")]
+            token: None,
         })
     }
 
@@ -206,6 +190,46 @@ impl ClientTls {
     }
 }
 
+/// What connections start from: trusts these authorities, and shows a chain, our own certificate first, and its key.
+fn context(
+    authorities: &[X509],
+    own: Option<(&[X509], &PKey<Private>)>,
+) -> Result<SslContext, CryptoError> {
+    let openssl = |verb| move |source| CryptoError::OpenSsl { verb, source };
+    let mut store = X509StoreBuilder::new().map_err(openssl("make a trust store"))?;
+    for authority in authorities {
+        store
+            .add_cert(authority.clone())
+            .map_err(openssl("trust a CA certificate"))?;
+    }
+    let build = || -> Result<SslContext, ErrorStack> {
+        let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_3))?;
+        builder.set_options(SslOptions::NO_COMPRESSION);
+        // The write buffer of the caller grows and moves between attempts, and may be taken in parts.
+        builder.set_mode(
+            SslMode::AUTO_RETRY
+                | SslMode::ACCEPT_MOVING_WRITE_BUFFER
+                | SslMode::ENABLE_PARTIAL_WRITE
+                | SslMode::RELEASE_BUFFERS,
+        );
+        // One read takes many records, not each its header and then its body.
+        builder.set_read_ahead(true);
+        builder.set_verify(SslVerifyMode::PEER);
+        builder.set_cert_store(store.build());
+        if let Some((chain, key)) = own {
+            builder.set_certificate(&chain[0])?;
+            for intermediate in &chain[1..] {
+                builder.add_extra_chain_cert(intermediate.clone())?;
+            }
+            builder.set_private_key(key)?;
+            builder.check_private_key()?;
+        }
+        Ok(builder.build())
+    };
+    build().map_err(openssl("prepare TLS with these certificates"))
+}
+
 /// On a thread that may block.
 #[cfg(feature = "tokens")]
 async fn shake_elsewhere<S>(
@@ -243,7 +267,7 @@ where
 }
 
 /// The text that was read is wiped; OpenSSL wipes what it makes of it.
-fn key_of_file(path: &Path) -> Result<PKey<Private>, CryptoError> {
+pub(crate) fn key_of_file(path: &Path) -> Result<PKey<Private>, CryptoError> {
     let pem = secret::read("private key", path, true)?;
     // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
     PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| CryptoError::NotPem {
@@ -261,7 +285,7 @@ impl std::fmt::Debug for ClientTls {
     }
 }
 
-fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoError> {
+pub(crate) fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoError> {
     let pem = secret::read(role, path, false)?;
     match X509::stack_from_pem(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
