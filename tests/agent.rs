@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "agent/clock.rs"]
+mod clock;
 #[path = "agent/delivery.rs"]
 mod delivery;
 #[path = "agent/devices.rs"]

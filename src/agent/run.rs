@@ -18,7 +18,7 @@ use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -121,6 +121,8 @@ pub fn run(plan: Plan, runtime: &tokio::runtime::Runtime) -> Result<Exit, RunFai
 
 fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     let state = StateDir::open(&plan.settings.state_dir)?;
+    let clock_file = state.clock();
+    clock::start(plan.settings.clock, clock_file.stored_s());
     let nonce =
         dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
     let boot = state.next_boot(nonce)?;
@@ -159,6 +161,7 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         #[cfg(feature = "identity")]
         identity: credential.as_ref().map(|_| Arc::default()),
         file: file.clone(),
+        clock_file: Mutex::new(clock_file),
     });
     std::fs::create_dir_all(&plan.settings.runtime_dir)
         .and_then(|()| status.write())

@@ -1,5 +1,6 @@
 //! The status file: what the agent is doing, rewritten whole every second, for `dunlin status` and for monitors.
 
+use super::state_dir::ClockFile;
 use crate::clock::{self, BootId};
 use crate::pipeline::Ledger;
 #[cfg(feature = "identity")]
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a source says of itself and what became of its records.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct SourceStatus {
 pub(super) struct Status {
     /// The file.
     pub file: PathBuf,
+    /// What keeps time over restarts.
+    pub clock_file: Mutex<ClockFile>,
     /// The agent's name.
     pub agent: Arc<str>,
     /// This start.
@@ -50,6 +53,9 @@ struct Document<'a> {
     pid: u32,
     uptime_ms: u64,
     wall_ns: i64,
+    /// What is wrong with the wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
     /// Records that the sources made in this start.
     produced: u64,
     /// Records that every sink has, or that a transform left out on purpose.
@@ -129,6 +135,7 @@ impl Status {
             pid: std::process::id(),
             uptime_ms: (clock::monotonic_ns() - self.started_ns) / 1_000_000,
             wall_ns: clock::wall_ns(),
+            clock: clock::complaint(),
             produced: totals.produced,
             released: self
                 .sources
@@ -153,6 +160,14 @@ impl Status {
             #[cfg(feature = "identity")]
             identity: self.identity.as_deref(),
         };
+        let mut clock_file = self
+            .clock_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = clock_file.store(clock::seen_s()) {
+            tracing::warn!("{error}");
+        }
+        drop(clock_file);
         let mut text = serde_json::to_vec_pretty(&document)?;
         text.push(b'\n');
         let temporary = self.file.with_extension("new");

@@ -3,7 +3,7 @@
 use super::args::IdentityAction;
 use super::check::sound;
 use super::{Failure, print, runtime};
-use crate::agent::Defaults;
+use crate::agent::{self, Defaults};
 use crate::clock;
 use crate::credential::Credential;
 use crate::exit::Exit;
@@ -27,6 +27,7 @@ pub(super) fn identity(
             ),
         ));
     };
+    agent::start_clock(&plan.settings);
     match action {
         IdentityAction::Show => show(&settings),
         IdentityAction::Request => get(&settings, Way::Secret),

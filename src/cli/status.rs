@@ -86,6 +86,9 @@ fn render(status: &Value) -> String {
         text(&status["dropped"]),
         text(&status["failed"])
     ));
+    if let Some(clock) = status["clock"].as_str() {
+        lines.push(format!("clock: {clock}"));
+    }
     if let Some(identity) = status["identity"].as_object() {
         let line = [
             ("certificate", "subject"),

@@ -65,6 +65,9 @@ pub enum Lost {
         /// Why.
         why: String,
     },
+    /// The clock is wrong, and the operator wants to wait for it.
+    #[error("the clock is behind a time that is known to be past, and agent.clock is \"wait\"")]
+    Clock,
     /// The socket could not be connected.
     #[error("connect {endpoint}: {source}")]
     Connect {

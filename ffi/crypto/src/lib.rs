@@ -14,6 +14,7 @@ mod identity;
 mod quic;
 mod secret;
 mod selftest;
+mod time;
 mod tls;
 #[cfg(feature = "tokens")]
 mod token;
@@ -34,6 +35,7 @@ pub use identity::{Facts, Subject, facts, issued, new_key, read_secret, request,
 #[cfg(feature = "quic")]
 pub use quic::{QUIC_VERSION, ResetKey};
 pub use selftest::{SelfTestError, self_test, self_test_with};
+pub use time::{Trusted, raise_time_floor, trusted_time};
 pub use tls::{ClientTls, PrivateKey, TlsStream};
 #[cfg(feature = "tokens")]
 pub use token::{TokenUri, TokenUriError, key_host_main};

@@ -56,8 +56,8 @@ impl ClientTls {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| refused(&error))?
             .dangerous()
-            // The verifier of rustls itself: `dangerous` is the name of the door to give it made with these roots.
-            .with_custom_certificate_verifier(verifier)
+            // The verifier of rustls itself with another clock: `dangerous` is the name of the door to give it.
+            .with_custom_certificate_verifier(Arc::new(verdict::Verifier::new(verifier)))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(Arc::new(session::Config::new(config, initial)))
