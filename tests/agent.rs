@@ -14,6 +14,8 @@ mod hosts;
 mod identity;
 #[path = "agent/report.rs"]
 mod report;
+#[path = "agent/secrets.rs"]
+mod secrets;
 #[path = "agent/stop.rs"]
 mod stop;
 #[path = "agent/token.rs"]

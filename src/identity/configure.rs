@@ -3,8 +3,9 @@
 use super::est::Server;
 use crate::config::Section;
 use crate::credential::Credential;
-use dunlin_crypto::PrivateKey;
+use dunlin_crypto::{CryptoError, PrivateKey};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// How the agent gets its certificates.
 #[derive(Clone, Debug)]
@@ -32,6 +33,19 @@ pub struct Settings {
 pub struct Secret {
     /// The file.
     pub file: PathBuf,
+    /// Whether the service manager gave it.
+    pub is_credential: bool,
+}
+
+impl Secret {
+    /// Reads it; it is wiped when it is dropped.
+    pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        if self.is_credential {
+            dunlin_crypto::read_credential(&self.file)
+        } else {
+            dunlin_crypto::read_secret(&self.file)
+        }
+    }
 }
 
 impl Settings {
@@ -104,6 +118,7 @@ impl Settings {
 fn secret(section: &mut Section<'_>, credentials: Option<&Path>) -> Option<Secret> {
     let file = section.text("secret_file").map(PathBuf::from);
     let named = section.text("secret_credential");
+    let is_credential = named.is_some();
     let file = match (file, named) {
         (Some(_), Some(_)) => {
             section.problem(
@@ -125,20 +140,24 @@ fn secret(section: &mut Section<'_>, credentials: Option<&Path>) -> Option<Secre
         // Outside of the unit, as in `dunlin check` of a person, there are no credentials.
         (None, Some(name)) => credentials?.join(name),
     };
-    match dunlin_crypto::read_secret(&file) {
+    let secret = Secret {
+        file,
+        is_credential,
+    };
+    match secret.read() {
         Ok(text) if !text.contains(&b':') => section.problem(
             "secret_file",
-            format_args!("{} has no USER:PASSWORD in it", file.display()),
+            format_args!("{} has no USER:PASSWORD in it", secret.file.display()),
             "write the user and the password that the EST server was told, with a colon between them",
         ),
-        Ok(_) | Err(dunlin_crypto::CryptoError::Missing { .. }) => {}
+        Ok(_) | Err(CryptoError::Missing { .. }) => {}
         Err(error) => section.problem(
             "secret_file",
             error,
             "make it readable for the agent's user and nobody else (chmod 600)",
         ),
     }
-    Some(Secret { file })
+    Some(secret)
 }
 
 #[cfg(feature = "tokens")]

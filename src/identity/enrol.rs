@@ -105,7 +105,7 @@ fn ask(settings: &Settings, way: Way) -> Result<Asked, EnrolError> {
     let secret = match (way, &settings.secret) {
         (Way::Certificate, _) => None,
         (Way::Secret, None) => return Err(EnrolError::NoSecret),
-        (Way::Secret, Some(secret)) => Some(dunlin_crypto::read_secret(&secret.file)?),
+        (Way::Secret, Some(secret)) => Some(secret.read()?),
     };
     let lock = lock(&settings.dir)?;
     let key = match &settings.key {

@@ -63,7 +63,12 @@ pub fn new_key() -> Result<Zeroizing<Vec<u8>>, CryptoError> {
 
 /// The content of a file that only its owner can read. It is wiped when it is dropped.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-    secret::read("secret", path, true)
+    secret::read("secret", path, secret::CLOSED)
+}
+
+/// The content of a credential that the service manager gave. It is wiped when it is dropped.
+pub fn read_credential(path: &Path) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    secret::read("secret", path, secret::CREDENTIAL)
 }
 
 /// The private key, and its public half as certificates have it.

@@ -31,7 +31,9 @@ use sha2::{Digest, Sha256};
 
 pub use error::{CryptoError, HandshakeError};
 #[cfg(feature = "identity")]
-pub use identity::{Facts, Subject, facts, issued, new_key, read_secret, request, time_text};
+pub use identity::{
+    Facts, Subject, facts, issued, new_key, read_credential, read_secret, request, time_text,
+};
 #[cfg(feature = "quic")]
 pub use quic::{QUIC_VERSION, ResetKey};
 pub use selftest::{SelfTestError, self_test, self_test_with};

@@ -285,7 +285,7 @@ where
 
 /// The text that was read is wiped; OpenSSL wipes what it makes of it.
 pub(crate) fn key_of_file(path: &Path) -> Result<PKey<Private>, CryptoError> {
-    let pem = secret::read("private key", path, true)?;
+    let pem = secret::read("private key", path, secret::CLOSED)?;
     // The callback gives no passphrase: without it OpenSSL would ask for one on the terminal.
     PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| CryptoError::NotPem {
         role: "private key",
@@ -303,7 +303,7 @@ impl std::fmt::Debug for ClientTls {
 }
 
 pub(crate) fn certificates(role: &'static str, path: &Path) -> Result<Vec<X509>, CryptoError> {
-    let pem = secret::read(role, path, false)?;
+    let pem = secret::read(role, path, secret::OPEN)?;
     match X509::stack_from_pem(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(CryptoError::NotPem {
