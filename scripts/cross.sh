@@ -44,6 +44,8 @@ cross_image() {
 # names the calls of a crash is kept aside: without tables for it in the binary the compiler writes them as .debug_frame,
 # which scripts/symbolize.sh --core reads. Not in .cargo/config.toml: tests unwind.
 release_build() {
+    # The time before which no clock of a device can be right; the same commit gives the same bytes.
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)} \
     run_cross build --locked --release --target "$target" --config "target.$target.rustflags=['-Cforce-unwind-tables=no']" "$@"
 }
 

@@ -92,6 +92,7 @@ put 644 deploy/debian/dunlin.toml /etc/dunlin/dunlin.toml
 put 644 deploy/debian/lintian-overrides /usr/share/lintian/overrides/dunlin
 put 644 docs/configuration.md /usr/share/doc/dunlin/configuration.md
 put 644 docs/pipeline.md /usr/share/doc/dunlin/pipeline.md
+put 644 docs/identity.md /usr/share/doc/dunlin/identity.md
 for page in docs/drivers/*.md; do put 644 "$page" "/usr/share/doc/dunlin/drivers/${page##*/}"; done
 {
     cat deploy/debian/copyright

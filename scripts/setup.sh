@@ -36,7 +36,7 @@ packages_run=(
 )
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-    softhsm2 swtpm tpm2-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools
+    faketime softhsm2 swtpm tpm2-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools
     valgrind strace socat jq shellcheck procps e2fsprogs btrfs-progs python3-fusepy flex bison bc xz-utils can-utils iproute2 cmake
 )
 

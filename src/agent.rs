@@ -9,4 +9,6 @@ mod status;
 pub use plan::{Draft, Plan, draft, draft_of};
 pub use run::{RunFailure, run};
 pub use settings::{Defaults, Settings};
+#[cfg(feature = "identity")]
+pub use state_dir::start_clock;
 pub use state_dir::{StateError, check as check_state};

@@ -10,6 +10,8 @@ mod drivers;
 mod grants;
 mod help;
 mod hosts;
+#[cfg(feature = "identity")]
+mod identity;
 mod log;
 mod run;
 mod status;
@@ -33,6 +35,8 @@ pub struct Process {
     pub program: PathBuf,
     /// Runtime directory that the service manager gave.
     pub runtime_dir: Option<PathBuf>,
+    /// Directory of the credentials that the service manager gave.
+    pub credentials_dir: Option<PathBuf>,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
     /// Whether standard output is a terminal.
@@ -76,6 +80,7 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
     let defaults = Defaults {
         runtime_dir: process.runtime_dir,
         program: process.program,
+        credentials_dir: process.credentials_dir,
         driver_hosts: None,
     };
     match command {
@@ -99,6 +104,8 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         Command::DriverHosts => hosts::hosts(&defaults.program),
         Command::Check { config, drivers } => check::check(&config, &defaults, drivers),
         Command::Status { config, json } => status::status(&config, &defaults, json),
+        #[cfg(feature = "identity")]
+        Command::Identity { action, config } => identity::identity(action, &config, &defaults),
         #[cfg(feature = "tools")]
         Command::Drivers(request) => {
             drivers::drivers(request, &defaults, process.stdout_is_terminal)

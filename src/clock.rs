@@ -1,6 +1,7 @@
 //! Time: monotonic for order, wall for humans, boot id for what lies between starts.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Names one start of the agent, so that (boot id, stream, sequence) never repeats and sorts by age.
@@ -33,6 +34,82 @@ pub fn wall_ns() -> i64 {
         Ok(after) => signed(after),
         Err(before) => -signed(before.duration()),
     }
+}
+
+/// When this program was made, in seconds since 1970: `SOURCE_DATE_EPOCH`, which scripts/build.sh sets to the time of the
+/// commit, so that the same commit gives the same bytes. Without it the day on which this line was written.
+const MADE_S: i64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(text) => seconds(text.as_bytes()),
+    None => 1_793_491_200,
+};
+
+const fn seconds(digits: &[u8]) -> i64 {
+    let (mut at, mut value) = (0, 0);
+    while at < digits.len() {
+        assert!(digits[at].is_ascii_digit(), "SOURCE_DATE_EPOCH is a number");
+        value = value * 10 + (digits[at] - b'0') as i64;
+        at += 1;
+    }
+    value
+}
+
+/// When a certificate of a broker was last found good by a clock that was not known to be wrong, in seconds since 1970.
+static SEEN_S: AtomicI64 = AtomicI64::new(0);
+/// Whether nothing secure is connected while the clock is behind.
+static WAITS: AtomicBool = AtomicBool::new(false);
+
+/// What becomes of secure connections while the wall clock is behind what is known to be past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// They are made, and certificates are held against the floor.
+    Floor,
+    /// They wait until the clock is right.
+    Wait,
+}
+
+/// Sets the floor: the program was made, and `seen_s` was seen before. Says where the clock is behind it.
+pub fn start(policy: Policy, seen_s: i64) {
+    dunlin_crypto::raise_time_floor(MADE_S.max(seen_s));
+    WAITS.store(policy == Policy::Wait, Ordering::Relaxed);
+    if let Some(words) = complaint() {
+        tracing::warn!("{words}");
+    }
+}
+
+/// The wall clock now, in seconds since 1970, but never before what is known to be past.
+pub fn trusted_s() -> i64 {
+    dunlin_crypto::trusted_time().now_s
+}
+
+/// What is wrong with the wall clock, where it is known to be wrong.
+pub fn complaint() -> Option<String> {
+    let behind_s = dunlin_crypto::trusted_time().behind_s;
+    let does = if WAITS.load(Ordering::Relaxed) {
+        "nothing secure is connected until it is right"
+    } else {
+        "certificates are held against that time"
+    };
+    (behind_s > 0).then(|| {
+        format!("the clock is {behind_s} s behind a time that is known to be past: {does}")
+    })
+}
+
+/// Whether secure connections have to wait for the clock.
+pub fn is_waited_for() -> bool {
+    WAITS.load(Ordering::Relaxed) && dunlin_crypto::trusted_time().behind_s > 0
+}
+
+/// A broker's certificate was found good. Where the clock was behind, that says nothing about it.
+pub fn confirm() {
+    let time = dunlin_crypto::trusted_time();
+    if time.behind_s == 0 {
+        SEEN_S.store(time.now_s, Ordering::Relaxed);
+    }
+}
+
+/// When `confirm` was last called with a clock that may be right; 0 for never in this process.
+pub fn seen_s() -> i64 {
+    SEEN_S.load(Ordering::Relaxed)
 }
 
 /// Converts monotonic stamps to wall stamps by the offset at one instant. Taken anew for each batch, so that a jump of

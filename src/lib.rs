@@ -6,7 +6,11 @@ pub mod buffer;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "identity")]
+pub mod credential;
 pub mod exit;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod payload;
 pub mod pipeline;
 pub mod record;

@@ -23,6 +23,7 @@ fn start() -> Result<Exit> {
         args: std::env::args_os().skip(1).collect(),
         program: std::env::current_exe().context("cannot find the path of this program")?,
         runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").map(Into::into),
+        credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         wrong_answer: wrong_answer(),

@@ -141,6 +141,22 @@ pub struct SinkStats {
     pub payload_bytes: Count,
 }
 
+/// What the agent's identity reports. Times are texts, for people.
+#[cfg(feature = "identity")]
+#[derive(Debug, Default, Serialize)]
+pub struct IdentityStats {
+    /// `in use`, or why there is no certificate, or no new one.
+    pub state: Note,
+    /// Whose the certificate is.
+    pub subject: Note,
+    /// When it ends.
+    pub expires: Note,
+    /// When the next one is asked for.
+    pub renews: Note,
+    /// Exchanges with the EST server that gave no certificate.
+    pub failures: Count,
+}
+
 fn relaxed_u32<S: serde::Serializer>(value: &AtomicU32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u32(value.load(Ordering::Relaxed))
 }

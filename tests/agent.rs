@@ -2,14 +2,20 @@
 
 mod support;
 
+#[path = "agent/clock.rs"]
+mod clock;
 #[path = "agent/delivery.rs"]
 mod delivery;
 #[path = "agent/devices.rs"]
 mod devices;
 #[path = "agent/hosts.rs"]
 mod hosts;
+#[path = "agent/identity.rs"]
+mod identity;
 #[path = "agent/report.rs"]
 mod report;
+#[path = "agent/secrets.rs"]
+mod secrets;
 #[path = "agent/stop.rs"]
 mod stop;
 #[path = "agent/token.rs"]

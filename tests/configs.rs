@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "configs/secret.rs"]
+mod secret;
+
 use std::fs;
 use std::path::Path;
 use support::dunlin;
@@ -332,6 +335,41 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         "mqtt://127.0.0.1:1883",
         "mqtts://127.0.0.1:8883",
         &["sinks.cloud.ca_file", "sinks.cloud.key_file"],
+    ),
+    (
+        "clear text to an EST server",
+        "[sources.sim]",
+        "[identity]\nest = \"http://est.example\"\nca_file = \"/no/ca.pem\"\n[sources.sim]",
+        &["identity.est", "https://", "identity.ca_file", "/no/ca.pem"],
+    ),
+    (
+        "an identity with a word too many, and one too few",
+        "[sources.sim]",
+        "[identity]\nest = \"https://est.example\"\nverify = false\nrenew_percent = 96\n[sources.sim]",
+        &[
+            "identity.verify",
+            "unknown key",
+            "identity.ca_file: is missing",
+            "renew_percent: is 96",
+        ],
+    ),
+    (
+        "a secret that is given twice",
+        "[sources.sim]",
+        "[identity]\nsecret_file = \"/no/s\"\nsecret_credential = \"est\"\n[sources.sim]",
+        &["identity.secret_credential", "give one of them"],
+    ),
+    (
+        "a secret in the configuration",
+        "endpoint = \"mqtt://127.0.0.1:1883\"",
+        "endpoint = \"mqtts://user:password@broker.example\"",
+        &["credentials do not belong in an endpoint"],
+    ),
+    (
+        "an unknown policy for the clock",
+        "name = \"gw\"",
+        "name = \"gw\"\nclock = \"never\"",
+        &["agent.clock", "floor, wait"],
     ),
     (
         "unreadable certificate",

@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
         "workflow",
         "identity",
     ],
-    &["config", "record", "clock", "stats", "exit"],
+    &["config", "credential", "record", "clock", "stats", "exit"],
 ];
 
 /// The kinds of node, none of which the pipeline may know.

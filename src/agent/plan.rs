@@ -2,6 +2,8 @@
 
 use super::settings::{Defaults, Settings};
 use crate::config::{self, Problem, Report, Section};
+#[cfg(feature = "identity")]
+use crate::identity;
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
 use crate::sinks::{self, Sink};
 use crate::sources;
@@ -16,6 +18,9 @@ use std::path::Path;
 pub struct Plan {
     /// The `[agent]` table.
     pub settings: Settings,
+    /// The `[identity]` table, where there is one.
+    #[cfg(feature = "identity")]
+    pub identity: Option<identity::Settings>,
     /// How the nodes are joined.
     pub graph: Graph,
     /// Batches that may wait before each node.
@@ -103,6 +108,20 @@ fn configure(
                 QUEUE_BATCHES_DEFAULT,
             )
         });
+    #[cfg(feature = "identity")]
+    let identity = identity::Settings::configure(
+        root,
+        &settings.name,
+        &settings.state_dir,
+        defaults.credentials_dir.as_deref(),
+    );
+    #[cfg(feature = "identity")]
+    let own = identity.as_ref().map(|identity| sinks::Own {
+        cert_file: identity.current(),
+        key: identity.key_of(&identity.current()),
+    });
+    #[cfg(not(feature = "identity"))]
+    let own = no_identity(root);
     let mut nodes = Vec::new();
     for (name, section) in root.sections("sources") {
         let line = section.line("options");
@@ -118,19 +137,35 @@ fn configure(
     }
     let mut made_sinks = BTreeMap::new();
     for (name, section) in root.sections("sinks") {
-        let (node, made) = sinks::configure(&name, section);
+        let (node, made) = sinks::configure(&name, section, own.as_ref());
         nodes.push(node);
         made_sinks.extend(made.map(|made| (name, made)));
     }
     let graph = Graph::check(nodes, report)?;
     Some(Plan {
         settings,
+        #[cfg(feature = "identity")]
+        identity,
         graph,
         queue_batches: usize::try_from(queue_batches).unwrap_or(1),
         sources: sources.iter().map(|(_, source)| source.clone()).collect(),
         transforms: made_transforms,
         sinks: made_sinks,
     })
+}
+
+/// Refuses what this build has not.
+#[cfg(not(feature = "identity"))]
+fn no_identity(root: &mut Section<'_>) -> Option<sinks::Own> {
+    if let Some(section) = root.section("identity") {
+        section.problem(
+            "",
+            "is for certificates that the agent gets itself, which this build does not do",
+            "install the full build, or name cert_file and key_file in the sinks",
+        );
+        section.ignore();
+    }
+    None
 }
 
 fn source(

@@ -5,7 +5,11 @@ use super::state_dir::{StateDir, StateError};
 use super::status::{SourceStatus, Status};
 use crate::buffer;
 use crate::clock;
+#[cfg(feature = "identity")]
+use crate::credential::Credential;
 use crate::exit::Exit;
+#[cfg(feature = "identity")]
+use crate::identity;
 use crate::pipeline::{self, RunError};
 use crate::sinks::{Context, SinkError};
 use crate::sources::driver::DriverSource;
@@ -14,7 +18,7 @@ use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -98,6 +102,8 @@ impl RunFailure {
 struct Opened {
     plan: Plan,
     status: Arc<Status>,
+    #[cfg(feature = "identity")]
+    credential: Option<Arc<Credential>>,
     // Held to the end: it is the lock that keeps other agents out.
     _state: StateDir,
 }
@@ -115,10 +121,17 @@ pub fn run(plan: Plan, runtime: &tokio::runtime::Runtime) -> Result<Exit, RunFai
 
 fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     let state = StateDir::open(&plan.settings.state_dir)?;
+    let clock_file = state.clock();
+    clock::start(plan.settings.clock, clock_file.stored_s());
     let nonce =
         dunlin_crypto::random_u32().map_err(|error| RunFailure::Start(error.to_string()))?;
     let boot = state.next_boot(nonce)?;
     let agent: Arc<str> = plan.settings.name.as_str().into();
+    #[cfg(feature = "identity")]
+    let credential = plan
+        .identity
+        .as_ref()
+        .map(|identity| Credential::new(identity.dir.clone(), identity.key.clone()));
     let mut sink_stats = BTreeMap::new();
     for (name, sink) in &mut plan.sinks {
         let stats = Arc::new(SinkStats::default());
@@ -129,6 +142,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
             stats: Arc::clone(&stats),
             state_dir: state.sink(name)?,
             drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
+            #[cfg(feature = "identity")]
+            credential: credential.clone(),
         })?;
         sink_stats.insert(name.clone(), stats);
     }
@@ -145,7 +160,10 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         #[cfg(feature = "telemetry")]
         transforms: tallies(&plan),
         sinks: sink_stats,
+        #[cfg(feature = "identity")]
+        identity: credential.as_ref().map(|_| Arc::default()),
         file: file.clone(),
+        clock_file: Mutex::new(clock_file),
     });
     std::fs::create_dir_all(&plan.settings.runtime_dir)
         .and_then(|()| status.write())
@@ -153,6 +171,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     Ok(Opened {
         plan,
         status,
+        #[cfg(feature = "identity")]
+        credential,
         _state: state,
     })
 }
@@ -197,8 +217,21 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let Opened {
         plan,
         status,
+        #[cfg(feature = "identity")]
+        credential,
         _state,
     } = opened;
+    #[cfg(feature = "identity")]
+    let identity = async {
+        if let (Some(settings), Some(credential), Some(stats)) =
+            (plan.identity, credential, status.identity.clone())
+        {
+            identity::keep(settings, credential, stats).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    #[cfg(not(feature = "identity"))]
+    let identity = std::future::pending::<()>();
     let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
@@ -218,7 +251,9 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
 
+    // While the pipeline drains no certificate is asked for.
     let failure = tokio::select! {
+        () = identity => None,
         () = stop.next() => None,
         error = running.failure() => Some(error),
         () = tell(&status) => None,

@@ -1,5 +1,6 @@
 //! The `[agent]` table.
 
+use crate::clock;
 use crate::config::Section;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub struct Settings {
     pub runtime_dir: PathBuf,
     /// Where drivers are looked up by name.
     pub driver_dir: PathBuf,
+    /// What secure connections do while the clock is wrong.
+    pub clock: clock::Policy,
     /// Longest orderly stop.
     pub drain_timeout: Duration,
 }
@@ -26,6 +29,8 @@ pub struct Defaults {
     pub runtime_dir: Option<PathBuf>,
     /// The running program.
     pub program: PathBuf,
+    /// Directory of the credentials that the service manager gave.
+    pub credentials_dir: Option<PathBuf>,
     /// Directory with the sockets of what starts driver hosts; `None` = they are children of the agent.
     pub driver_hosts: Option<PathBuf>,
 }
@@ -59,6 +64,13 @@ impl Settings {
             s.integer("drain_timeout_ms", 100..=600_000, 10_000)
         });
 
+        let policies = [
+            ("floor", clock::Policy::Floor),
+            ("wait", clock::Policy::Wait),
+        ];
+        let clock = section.as_mut().map_or(clock::Policy::Floor, |s| {
+            s.choice("clock", &policies, clock::Policy::Floor)
+        });
         if let (Some(section), Some(name)) = (&section, &name)
             && !is_name(name)
         {
@@ -85,6 +97,7 @@ impl Settings {
                 .or_else(|| defaults.runtime_dir.clone())
                 .unwrap_or_else(|| PathBuf::from("/run/dunlin")),
             driver_dir: driver_dir.map_or_else(|| defaults.driver_dir(), PathBuf::from),
+            clock,
             drain_timeout: Duration::from_millis(drain_timeout_ms),
         }
     }

@@ -4,10 +4,13 @@
 //! state_dir/format      "dunlin-state 1": the version of the layout; a newer one is refused, nothing is touched
 //! state_dir/lock        held with flock while an agent runs; its pid inside
 //! state_dir/boot        number of the last start, decimal; fsynced before the start makes its first record
+//! state_dir/clock       a time that is past, in seconds since 1970, decimal; missing until a broker's certificate was good
 //! state_dir/sinks/S/    what sink S keeps: an uplink its `buffer/` and the messages `rejected/` for ever
 //! ```
 
 use crate::buffer::{self, fs::Disk};
+#[cfg(feature = "identity")]
+use crate::clock;
 use crate::clock::BootId;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -132,12 +135,57 @@ impl StateDir {
         Ok(BootId { number, nonce })
     }
 
+    /// The clock's file.
+    pub(super) fn clock(&self) -> ClockFile {
+        let path = self.path.join("clock");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        ClockFile {
+            // One that holds no number, or is gone, only leaves the floor lower.
+            stored_s: text.trim().parse().unwrap_or(0),
+            path,
+        }
+    }
+
     /// Where a sink keeps its state; made where it does not exist.
     pub(super) fn sink(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.path.join("sinks").join(name);
         fs::create_dir_all(&path).map_err(os("create directory", &path))?;
         Ok(path)
     }
+}
+
+/// A time that is past, over restarts.
+#[derive(Debug)]
+pub(super) struct ClockFile {
+    path: PathBuf,
+    stored_s: i64,
+}
+
+impl ClockFile {
+    /// Seconds between two writes: 24 a day are no wear.
+    const EVERY_S: i64 = 3600;
+
+    /// The time that was stored last; 0 for never.
+    pub(super) fn stored_s(&self) -> i64 {
+        self.stored_s
+    }
+
+    /// Stores a later time, at most once an hour. Blocking.
+    pub(super) fn store(&mut self, seen_s: i64) -> Result<(), StateError> {
+        if seen_s < self.stored_s.saturating_add(ClockFile::EVERY_S) {
+            return Ok(());
+        }
+        // Also where it fails: not again before the next hour.
+        self.stored_s = seen_s;
+        write_durably(&self.path, format!("{seen_s}\n").as_bytes())
+    }
+}
+
+/// Sets the floor of time for a command beside the agent.
+#[cfg(feature = "identity")]
+pub fn start_clock(settings: &super::Settings) {
+    let stored = fs::read_to_string(settings.state_dir.join("clock")).unwrap_or_default();
+    clock::start(settings.clock, stored.trim().parse().unwrap_or(0));
 }
 
 /// Looks at a state directory, and at the stores of these sinks in it, without changing anything: refuses what a later
@@ -262,6 +310,26 @@ mod tests {
         ));
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn the_clock_file_keeps_a_time_and_is_written_once_an_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let mut file = state.clock();
+        assert_eq!(file.stored_s(), 0);
+        for (seen_s, kept) in [
+            (5_000, "5000\n"),
+            (8_599, "5000\n"),
+            (8_600, "8600\n"),
+            (10, "8600\n"),
+        ] {
+            file.store(seen_s).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("clock")).unwrap(), kept);
+        }
+        assert_eq!(state.clock().stored_s(), 8_600);
+        fs::write(dir.path().join("clock"), "x").unwrap();
+        assert_eq!(state.clock().stored_s(), 0);
     }
 
     #[test]

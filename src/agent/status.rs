@@ -1,7 +1,10 @@
 //! The status file: what the agent is doing, rewritten whole every second, for `dunlin status` and for monitors.
 
+use super::state_dir::ClockFile;
 use crate::clock::{self, BootId};
 use crate::pipeline::Ledger;
+#[cfg(feature = "identity")]
+use crate::stats::IdentityStats;
 #[cfg(feature = "telemetry")]
 use crate::stats::Tally;
 use crate::stats::{SinkStats, SourceStats};
@@ -10,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a source says of itself and what became of its records.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(super) struct SourceStatus {
 pub(super) struct Status {
     /// The file.
     pub file: PathBuf,
+    /// What keeps time over restarts.
+    pub clock_file: Mutex<ClockFile>,
     /// The agent's name.
     pub agent: Arc<str>,
     /// This start.
@@ -39,6 +44,9 @@ pub(super) struct Status {
     pub transforms: BTreeMap<String, Arc<Tally>>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Arc<SinkStats>>,
+    /// The agent's own certificate, where it gets one.
+    #[cfg(feature = "identity")]
+    pub identity: Option<Arc<IdentityStats>>,
 }
 
 /// The file's content.
@@ -50,6 +58,9 @@ struct Document<'a> {
     pid: u32,
     uptime_ms: u64,
     wall_ns: i64,
+    /// What is wrong with the wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
     /// Records that the sources made in this start.
     produced: u64,
     /// Records that every sink has, or that a transform left out on purpose.
@@ -65,6 +76,9 @@ struct Document<'a> {
     #[cfg(feature = "telemetry")]
     transforms: BTreeMap<&'a str, &'a Tally>,
     sinks: BTreeMap<&'a str, &'a SinkStats>,
+    #[cfg(feature = "identity")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a IdentityStats>,
 }
 
 #[derive(Serialize)]
@@ -128,6 +142,7 @@ impl Status {
             pid: std::process::id(),
             uptime_ms: (clock::monotonic_ns() - self.started_ns) / 1_000_000,
             wall_ns: clock::wall_ns(),
+            clock: clock::complaint(),
             produced: totals.produced,
             released: self
                 .sources
@@ -155,7 +170,17 @@ impl Status {
                 .iter()
                 .map(|(name, sink)| (&**name, &**sink))
                 .collect(),
+            #[cfg(feature = "identity")]
+            identity: self.identity.as_deref(),
         };
+        let mut clock_file = self
+            .clock_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = clock_file.store(clock::seen_s()) {
+            tracing::warn!("{error}");
+        }
+        drop(clock_file);
         let mut text = serde_json::to_vec_pretty(&document)?;
         text.push(b'\n');
         let temporary = self.file.with_extension("new");

@@ -36,6 +36,14 @@ pub(super) enum Command {
         /// Print it as it is in the status file.
         json: bool,
     },
+    /// Something with the agent's own certificate.
+    #[cfg(feature = "identity")]
+    Identity {
+        /// What to do.
+        action: IdentityAction,
+        /// Configuration file.
+        config: PathBuf,
+    },
     /// Something with drivers.
     #[cfg(feature = "tools")]
     Drivers(Drivers),
@@ -57,6 +65,18 @@ pub(super) enum Command {
     /// Be the process that a token's key is reached by; not for people.
     #[cfg(feature = "tokens")]
     KeyHost,
+}
+
+/// What to do with the agent's own certificate.
+#[cfg(feature = "identity")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdentityAction {
+    /// Show it.
+    Show,
+    /// Get one by the one-time secret.
+    Request,
+    /// Get the next one by the one in use.
+    Renew,
 }
 
 /// What to do with drivers.
@@ -345,6 +365,8 @@ impl Words {
                     json,
                 })
             }
+            #[cfg(feature = "identity")]
+            "identity" => self.identity(),
             #[cfg(feature = "tools")]
             "drivers" => self.drivers().map(Command::Drivers),
             #[cfg(feature = "tools")]
@@ -360,6 +382,20 @@ impl Words {
                 Ok(Command::Version { self_test })
             }
         }
+    }
+
+    #[cfg(feature = "identity")]
+    fn identity(&mut self) -> Result<Command, String> {
+        let action = match self.word("what to do with the identity")?.as_str() {
+            "show" => IdentityAction::Show,
+            "request" => IdentityAction::Request,
+            "renew" => IdentityAction::Renew,
+            other => return Err(format!("identity {other:?} is unknown.\n\n{}", self.help)),
+        };
+        Ok(Command::Identity {
+            action,
+            config: self.path("CONFIG")?,
+        })
     }
 
     #[cfg(feature = "tools")]

@@ -5,7 +5,7 @@ pub(super) const SEE: &str = "See `dunlin --help`.";
 
 /// The commands that only the full build has.
 #[cfg(not(feature = "tools"))]
-pub(super) const TOOLS: [&str; 3] = ["drivers", "buffer", "sub"];
+pub(super) const TOOLS: [&str; 4] = ["drivers", "buffer", "sub", "identity"];
 
 /// The error for one of them.
 #[cfg(not(feature = "tools"))]
@@ -17,8 +17,8 @@ pub(super) fn not_here(command: &str) -> String {
 }
 
 /// All commands that a person may type.
-pub(super) const COMMANDS: [&str; 7] = [
-    "run", "check", "status", "drivers", "buffer", "sub", "version",
+pub(super) const COMMANDS: [&str; 8] = [
+    "run", "check", "status", "identity", "drivers", "buffer", "sub", "version",
 ];
 
 /// The text for one command, and whether there is such a command.
@@ -27,6 +27,8 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         "run" => (RUN, true),
         "check" => (CHECK, true),
         "status" => (STATUS, true),
+        #[cfg(feature = "identity")]
+        "identity" => (IDENTITY, true),
         #[cfg(feature = "tools")]
         "drivers" => (DRIVERS, true),
         #[cfg(feature = "tools")]
@@ -44,7 +46,8 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
 #[cfg(feature = "tools")]
 macro_rules! tools {
     () => {
-        "  drivers list         which drivers are installed; also show, probe, read, watch, write
+        "  identity show CONFIG whose certificate the agent has; also request, renew
+  drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
   version              version and build; --self-test asks cryptography for known answers
@@ -59,7 +62,7 @@ macro_rules! tools {
     () => {
         "  version              version and build; --self-test asks cryptography for known answers
 
-This is the core build: drivers, buffer and sub are commands of the full one.
+This is the core build: identity, drivers, buffer and sub are commands of the full one.
 
 Start here:
 "
@@ -119,6 +122,23 @@ pub(super) const STATUS: &str = "\
 Shows what a running agent is doing: its sources, sinks, counts and states.
 
 Usage: dunlin status CONFIG [--json]";
+
+/// `dunlin identity`.
+#[cfg(feature = "identity")]
+pub(super) const IDENTITY: &str = "\
+Works with the certificate that the agent gets itself, by EST (RFC 7030), as the table [identity] of CONFIG says.
+
+Usage: dunlin identity show CONFIG
+       dunlin identity request CONFIG
+       dunlin identity renew CONFIG
+
+  show      whose it is, when it ends, when the next one is asked for
+  request   get one by the one-time secret: the first one, or one after the last has expired
+  renew     get the next one now, by the one in use
+
+An agent that runs takes what `request` and `renew` got, connects with it, and drops the old one once that has worked.
+
+  sudo -u dunlin dunlin identity show /etc/dunlin/dunlin.toml";
 
 /// `dunlin drivers`.
 #[cfg(feature = "tools")]

@@ -86,6 +86,19 @@ fn render(status: &Value) -> String {
         text(&status["dropped"]),
         text(&status["failed"])
     ));
+    if let Some(clock) = status["clock"].as_str() {
+        lines.push(format!("clock: {clock}"));
+    }
+    if let Some(identity) = status["identity"].as_object() {
+        let line = [
+            ("certificate", "subject"),
+            ("ends", "expires"),
+            ("next one", "renews"),
+        ]
+        .map(|(word, key)| format!("{word} {}", text(&identity[key])))
+        .join(", ");
+        lines.push(format!("identity: {}; {line}", text(&identity["state"])));
+    }
     let mut sources = Table::new([
         "source", "state", "produced", "pending", "outages", "overruns",
     ]);

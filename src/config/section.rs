@@ -190,38 +190,30 @@ impl<'a> Section<'a> {
         choices: &[(&'static str, T)],
         default: T,
     ) -> T {
-        let Some(word) = self.text(key) else {
-            return default;
-        };
-        if let Some((_, chosen)) = choices.iter().find(|(name, _)| *name == word) {
-            return *chosen;
+        let names: Vec<&'static str> = choices.iter().map(|(name, _)| *name).collect();
+        self.chosen(key, &names).map_or(default, |at| choices[at].1)
+    }
+
+    /// The place of a word among `names`. Apart from `choice`, so that it is compiled once and not for each type.
+    fn chosen(&mut self, key: &'static str, names: &[&'static str]) -> Option<usize> {
+        let word = self.text(key)?;
+        let at = names.iter().position(|name| *name == word);
+        if at.is_none() {
+            let hint = nearest(&word, names.iter().copied())
+                .map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"));
+            self.problem(
+                key,
+                format_args!("is {word:?}, which is unknown{hint}"),
+                format_args!("choose one of {}", names.join(", ")),
+            );
         }
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let hint = nearest(&word, names.iter().copied())
-            .map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"));
-        self.problem(
-            key,
-            format_args!("is {word:?}, which is unknown{hint}"),
-            format_args!("choose one of {}", names.join(", ")),
-        );
-        default
+        at
     }
 
     /// The key `type`, which must be one of `types`; reports it where it is not.
     pub fn kind(&mut self, types: &[&'static str]) -> Option<&'static str> {
-        let remedy = format!("choose one of {}", types.join(", "));
-        let word = self.required_text("type", &remedy)?;
-        let known = types.iter().copied().find(|name| *name == word);
-        if known.is_none() {
-            let hint = nearest(&word, types.iter().copied())
-                .map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"));
-            self.problem(
-                "type",
-                format_args!("is {word:?}, which is unknown{hint}"),
-                remedy,
-            );
-        }
-        known
+        self.required_text("type", &format!("choose one of {}", types.join(", ")))?;
+        self.chosen("type", types).map(|at| types[at])
     }
 
     /// Reports no unknown key of this table.

@@ -7,7 +7,7 @@
 
 use super::line::quality_name;
 use super::time::rfc3339;
-use super::{Context, SinkError};
+use super::{Context, Own, SinkError};
 use crate::config::Section;
 use crate::pipeline::{Batch, Inlet};
 use crate::record::{Body, Quality, Record};
@@ -30,7 +30,11 @@ pub(super) struct Console {
 
 impl Console {
     #[expect(clippy::unnecessary_wraps, reason = "every node has this signature")]
-    pub(super) fn configure(name: &str, _section: &mut Section<'_>) -> Option<Console> {
+    pub(super) fn configure(
+        name: &str,
+        _section: &mut Section<'_>,
+        _own: Option<&Own>,
+    ) -> Option<Console> {
         let name = name.to_owned();
         Some(Console { name })
     }

@@ -8,7 +8,7 @@
 //! At the start, trailing lines that are not whole (the power went while they were written) are cut off; they were
 //! never acknowledged. Rotation keeps `keep_files` old files, `PATH.1` the youngest, and deletes the oldest.
 
-use super::{Context, SinkError, line};
+use super::{Context, Own, SinkError, line};
 use crate::config::Section;
 use crate::pipeline::{Ack, Batch, Inlet};
 use crate::stats::SinkStats;
@@ -45,7 +45,11 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<File> {
+    pub(super) fn configure(
+        name: &str,
+        section: &mut Section<'_>,
+        _own: Option<&Own>,
+    ) -> Option<File> {
         let path = section.required_text(
             "path",
             "give the file, such as \"/var/lib/dunlin/records.jsonl\"",

@@ -30,6 +30,9 @@ pub struct Context {
     pub state_dir: PathBuf,
     /// Longest delivery once the pipeline is empty.
     pub drain: Duration,
+    /// The agent's own certificate, where it gets one.
+    #[cfg(feature = "identity")]
+    pub credential: Option<Arc<crate::credential::Credential>>,
 }
 
 /// Why a sink cannot start or go on.
@@ -84,9 +87,9 @@ macro_rules! sinks {
         /// The types that a configuration may name.
         pub const TYPES: &[&str] = &[$($kind),*];
 
-        fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<Option<Sink>> {
+        fn read(kind: &str, name: &str, section: &mut Section<'_>, own: Option<&Own>) -> Option<Option<Sink>> {
             match kind {
-                $($kind => Some(<$path>::configure(name, section).map(|sink| Sink::$variant(Box::new(sink)))),)*
+                $($kind => Some(<$path>::configure(name, section, own).map(|sink| Sink::$variant(Box::new(sink)))),)*
                 _ => None,
             }
         }
@@ -122,6 +125,15 @@ impl Sink {
     }
 }
 
+/// The agent's own certificate, which is shown where a sink names none.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The file of the one in use. It may come later.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key: dunlin_crypto::PrivateKey,
+}
+
 /// What a subscriber needs to know of an uplink.
 #[derive(Clone, Copy, Debug)]
 pub struct Follow<'a> {
@@ -138,11 +150,11 @@ sinks! {
 }
 
 /// Reads one table `[sinks.NAME]`: the node, and the sink where nothing was wrong with its own keys.
-pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Sink>) {
+pub fn configure(name: &str, mut section: Section<'_>, own: Option<&Own>) -> (Node, Option<Sink>) {
     match section.kind(TYPES) {
         Some(kind) => {
             let node = Node::read(name, Role::Sink, Bodies::ANY, &mut section);
-            let made = read(kind, name, &mut section).expect("every listed type can be read");
+            let made = read(kind, name, &mut section, own).expect("every listed type can be read");
             (node, made)
         }
         None => (Node::of_unknown_type(name, Role::Sink, section), None),

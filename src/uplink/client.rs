@@ -1,6 +1,7 @@
 //! The task that joins a session to its transports: dials, moves bytes, waits, and starts again.
 
 mod look_back;
+mod shown;
 mod task;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::UplinkError;
 use super::event::Event;
 use super::settings::Settings;
-use super::transport::Security;
+use shown::Shown;
 use task::{Drain, Outgoing, Task};
 
 /// Messages given and not yet in the session; with `inflight_max` the bound on what an uplink holds.
@@ -52,10 +53,7 @@ impl Uplink {
     /// Outside a tokio runtime.
     pub fn spawn(settings: Settings) -> Result<(Uplink, Events), UplinkError> {
         settings.check()?;
-        let security = match &settings.tls {
-            None => None,
-            Some(files) => Some(Security::new(files, &settings.endpoints)?),
-        };
+        let shown = Shown::new(&settings)?;
         let mut seed = [0; 8];
         dunlin_crypto::random_bytes(&mut seed)?;
         let (publish, outgoing) = mpsc::channel(QUEUE_MAX);
@@ -63,7 +61,7 @@ impl Uplink {
         let (events, taken) = mpsc::channel(EVENTS_MAX);
         let task = Task::new(
             settings,
-            security,
+            shown,
             u64::from_ne_bytes(seed),
             outgoing,
             drains,

@@ -65,6 +65,9 @@ pub enum Lost {
         /// Why.
         why: String,
     },
+    /// The clock is wrong, and the operator wants to wait for it.
+    #[error("the clock is behind a time that is known to be past, and agent.clock is \"wait\"")]
+    Clock,
     /// The socket could not be connected.
     #[error("connect {endpoint}: {source}")]
     Connect {
@@ -138,6 +141,18 @@ pub enum Lost {
     /// A preferred endpoint answers again.
     #[error("{0} answers again: going back to it")]
     WayBack(Endpoint),
+    /// The agent has no certificate of its own yet.
+    #[cfg(feature = "identity")]
+    #[error("the agent has no certificate yet: `dunlin identity show` says why")]
+    NoCertificate,
+    /// A certificate that the agent got cannot be used.
+    #[cfg(feature = "identity")]
+    #[error("the agent's certificate cannot be used: {0}")]
+    Certificate(dunlin_crypto::CryptoError),
+    /// The agent has another certificate now.
+    #[cfg(feature = "identity")]
+    #[error("the agent has a new certificate: connecting with it")]
+    NewCertificate,
     /// We closed it.
     #[error("drained")]
     Drained,
@@ -163,11 +178,36 @@ impl Lost {
         match self {
             Lost::Slow { .. } => Outcome::Slow,
             Lost::WayBack(_) => Outcome::Proven,
+            #[cfg(feature = "identity")]
+            Lost::NewCertificate => Outcome::Proven,
             // A firewall that drops UDP, a certificate or a clock that is wrong: none of it passes by itself in seconds.
             Lost::NoUdp { .. } => Outcome::Blocked,
             Lost::Tls(error) if !error.is_retryable() => Outcome::Blocked,
             _ if proven => Outcome::Proven,
             _ => Outcome::Failed,
+        }
+    }
+
+    /// Whether we left it for something better, so that there is nothing to wait for.
+    pub(super) fn is_by_choice(&self) -> bool {
+        match self {
+            #[cfg(feature = "identity")]
+            Lost::NewCertificate => true,
+            Lost::WayBack(_) | Lost::Slow { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the broker does not take who we are.
+    #[cfg(feature = "identity")]
+    pub(super) fn is_about_us(&self) -> bool {
+        match self {
+            Lost::Tls(dunlin_crypto::HandshakeError::PeerRefused(_)) | Lost::Certificate(_) => true,
+            Lost::Refused { reason, .. } => matches!(
+                *reason,
+                ReasonCode::NOT_AUTHORIZED | ReasonCode::BAD_CREDENTIALS | ReasonCode::BANNED
+            ),
+            _ => false,
         }
     }
 
@@ -189,6 +229,8 @@ impl Lost {
             Lost::NoQos1 => Some(ReasonCode::QOS_NOT_SUPPORTED),
             Lost::AckTimeout { .. } => Some(ReasonCode::UNSPECIFIED),
             Lost::Drained | Lost::Slow { .. } | Lost::WayBack(_) => Some(ReasonCode::SUCCESS),
+            #[cfg(feature = "identity")]
+            Lost::NewCertificate => Some(ReasonCode::SUCCESS),
             _ => None,
         }
     }

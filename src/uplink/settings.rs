@@ -1,7 +1,11 @@
 //! What the operator chooses, with its bounds.
 
+#[cfg(feature = "identity")]
+use crate::credential::Credential;
 use dunlin_crypto::PrivateKey;
 use std::path::PathBuf;
+#[cfg(feature = "identity")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
@@ -17,6 +21,9 @@ pub struct Settings {
     pub client_id: String,
     /// Certificates for `mqtts://` and `quic://`.
     pub tls: Option<TlsFiles>,
+    /// Which certificate is shown, where the agent gets its own; those of `tls` otherwise.
+    #[cfg(feature = "identity")]
+    pub credential: Option<Arc<Credential>>,
     /// Keep-alive asked of the broker, in seconds; 1 to 65535. The broker may set another.
     pub keep_alive_s: u16,
     /// How long the broker keeps the session after a disconnection, in seconds.
@@ -86,6 +93,8 @@ impl Settings {
             endpoints,
             client_id: client_id.into(),
             tls: None,
+            #[cfg(feature = "identity")]
+            credential: None,
             keep_alive_s: 30,
             session_expiry_s: 24 * 3600,
             inflight_max: 1024,

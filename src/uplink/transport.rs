@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use super::endpoint::{Endpoint, Scheme};
 use super::error::Lost;
 use super::settings::TlsFiles;
+use crate::clock;
 #[cfg(feature = "quic")]
 pub(super) use quic::Quic;
 
@@ -64,8 +65,11 @@ pub(super) enum Stream {
 pub(super) async fn dial(endpoint: &Endpoint, security: Option<&Security>) -> Result<Stream, Lost> {
     let security =
         || security.expect("Settings::check refuses mqtts:// and quic:// without certificates");
-    match endpoint.scheme() {
-        Scheme::Tcp => tcp::dial(endpoint).await.map(Stream::Tcp),
+    if endpoint.scheme().is_secure() && clock::is_waited_for() {
+        return Err(Lost::Clock);
+    }
+    let stream = match endpoint.scheme() {
+        Scheme::Tcp => return tcp::dial(endpoint).await.map(Stream::Tcp),
         Scheme::Tls => tls::dial(endpoint, &security().tls)
             .await
             .map(|stream| Stream::Tls(Box::new(stream))),
@@ -79,7 +83,11 @@ pub(super) async fn dial(endpoint: &Endpoint, security: Option<&Security>) -> Re
         }
         #[cfg(not(feature = "quic"))]
         Scheme::Quic => unreachable!("Endpoint refuses quic:// in this build"),
+    };
+    if stream.is_ok() {
+        clock::confirm();
     }
+    stream
 }
 
 /// What an error of a stream says about the handshake: in TLS 1.3 the server judges our certificate only after our side

@@ -19,11 +19,11 @@ fn run(command: &mut Command) {
 }
 
 /// A token with the key of `certs/agent.pem` in it, which is in no file any more.
-struct Token {
+pub(crate) struct Token {
     dir: PathBuf,
     module: &'static str,
     /// Where the module finds its things.
-    environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     tpm: Option<Child>,
 }
 
@@ -61,7 +61,7 @@ impl Token {
         command
     }
 
-    fn softhsm(dir: &Path) -> Token {
+    pub(crate) fn softhsm(dir: &Path) -> Token {
         fs::create_dir(dir.join("tokens")).unwrap();
         let conf = dir.join("softhsm2.conf");
         fs::write(
@@ -173,7 +173,7 @@ impl Token {
         token
     }
 
-    fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         format!(
             "pkcs11:token=dunlin;object=device?module-path={}&pin-source={}",
             self.module,
@@ -280,7 +280,7 @@ fn a_key_in_a_tpm_signs_and_never_is_in_the_agent() {
 
 /// A process that ends with the test.
 #[cfg(feature = "quic")]
-struct Front(Child);
+pub(crate) struct Front(Child);
 
 #[cfg(feature = "quic")]
 impl Drop for Front {
@@ -290,19 +290,12 @@ impl Drop for Front {
     }
 }
 
-/// The front asks for a certificate and verifies the signature; its broker knows the front's own.
+/// `lab/quic_front.py` before the broker at `port`, and its own port; it goes to the broker as `agent`, by this key.
 #[cfg(feature = "quic")]
-#[test]
-fn a_key_in_a_token_signs_inside_quic() {
-    let dir = tempfile::tempdir().unwrap();
-    let (broker, port) = secure(dir.path());
-    let witness = broker.subscribe();
+pub(crate) fn front(dir: &Path, port: u16, key: &str) -> (Front, u16) {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let quic_port = socket.local_addr().unwrap().port();
     drop(socket);
-    let certs = dir.path().join("certs");
-    // The token takes the key of `agent` away; the front goes to the broker by the same certificate.
-    fs::copy(certs.join("agent.key"), certs.join("front.key")).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut front = Command::new(root.join("target/lab/venv/bin/python"));
     front
@@ -310,14 +303,28 @@ fn a_key_in_a_token_signs_inside_quic() {
         .args(["--listen", &quic_port.to_string()])
         .args(["--to", &port.to_string()])
         .args(["--ca", "ca.pem", "--cert", "server.pem"])
-        .args(["--key", "server.key", "--tls", "agent.pem", "front.key"])
-        .current_dir(&certs)
+        .args(["--key", "server.key", "--tls", "agent.pem", key])
+        .current_dir(dir.join("certs"))
         .stdout(Stdio::piped());
     let mut front = Front(front.spawn().expect(MISSING));
     let mut line = String::new();
     let mut out = std::io::BufReader::new(front.0.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut out, &mut line).unwrap();
     assert_eq!(line, "ready\n");
+    (front, quic_port)
+}
+
+/// The front asks for a certificate and verifies the signature; its broker knows the front's own.
+#[cfg(feature = "quic")]
+#[test]
+fn a_key_in_a_token_signs_inside_quic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, port) = secure(dir.path());
+    let witness = broker.subscribe();
+    let certs = dir.path().join("certs");
+    // The token takes the key of `agent` away; the front goes to the broker by the same certificate.
+    fs::copy(certs.join("agent.key"), certs.join("front.key")).unwrap();
+    let (_front, quic_port) = front(dir.path(), port, "front.key");
 
     let token = Token::softhsm(dir.path());
     fs::remove_file(certs.join("agent.key")).unwrap();

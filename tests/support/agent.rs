@@ -41,6 +41,7 @@ pub struct Agent {
     dir: PathBuf,
     child: Option<Child>,
     starts: u32,
+    level: &'static str,
 }
 
 impl Agent {
@@ -58,7 +59,13 @@ impl Agent {
             dir: dir.to_owned(),
             child: None,
             starts: 0,
+            level: "debug",
         }
+    }
+
+    /// Has everything logged.
+    pub fn trace(&mut self) {
+        self.level = "trace";
     }
 
     /// The configuration file.
@@ -84,7 +91,7 @@ impl Agent {
         let _ = fs::remove_file(self.dir.join("run/status.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command
-            .args(["run", "--log", "debug"])
+            .args(["run", "--log", self.level])
             .arg(self.config())
             .stdin(Stdio::null());
         command

@@ -126,6 +126,47 @@ fn only_the_command_line_prints_bites() {
     assert!(prints(&Source::new("src/cli/table.rs", "println!()")).is_empty());
 }
 
+/// What turns off the verification of a peer, in any library that is used or might be.
+fn unverified(source: &Source) -> Vec<String> {
+    if source.path.ends_with("/tests.rs") {
+        return Vec::new();
+    }
+    let never = [
+        "SslVerifyMode::NONE",
+        "SslVerifyMode::empty",
+        "verify_hostname(false)",
+        "danger_accept",
+        "insecure",
+        "dangerous_configuration",
+        "set_certificate_verifier",
+    ];
+    lines_with(source, &source.shipped(), &never)
+}
+
+#[test]
+fn nothing_turns_verification_off() {
+    clean(
+        "Peers are verified, whatever is configured: there is no option and no code that turns it off.",
+        &each(&rust(&["src", "ffi"]), unverified),
+    );
+}
+
+#[test]
+fn nothing_turns_verification_off_bites() {
+    bites(
+        unverified,
+        "ffi/crypto/src/tls.rs",
+        "builder.set_verify(SslVerifyMode::NONE);",
+        "builder.set_verify(SslVerifyMode::PEER); // insecure",
+    );
+    bites(
+        unverified,
+        "src/sinks/uplink/endpoints.rs",
+        "let insecure = section.flag(key, false);",
+        "let secure = true;",
+    );
+}
+
 /// Wall time outside the clock: order and expiry must not hang on it.
 fn wall_clock(source: &Source) -> Vec<String> {
     if source.path == "src/clock.rs" {

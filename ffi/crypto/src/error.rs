@@ -45,9 +45,11 @@ pub enum CryptoError {
         /// Certificate file.
         cert: PathBuf,
     },
-    /// Others than the owner may use the private key.
-    #[error("private key {path} has mode {mode:03o}: others may use it; run chmod 600 on it", path = .path.display())]
+    /// Others than the owner may use the private key, the PIN or the secret.
+    #[error("{role} {path} has mode {mode:03o}: others may use it; run chmod 600 on it", path = .path.display())]
     KeyPermissions {
+        /// What the file is for.
+        role: &'static str,
         /// Path.
         path: PathBuf,
         /// Permission bits.
@@ -62,6 +64,10 @@ pub enum CryptoError {
         /// Why.
         why: String,
     },
+    /// What came back for a request is no certificate for it.
+    #[cfg(feature = "identity")]
+    #[error("{0}")]
+    Issued(&'static str),
     /// OpenSSL failed for no fault of the files.
     #[error("{verb}: {source}")]
     OpenSsl {

@@ -8,10 +8,13 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "identity")]
+mod identity;
 #[cfg(feature = "quic")]
 mod quic;
 mod secret;
 mod selftest;
+mod time;
 mod tls;
 #[cfg(feature = "tokens")]
 mod token;
@@ -27,9 +30,14 @@ use openssl::error::ErrorStack;
 use sha2::{Digest, Sha256};
 
 pub use error::{CryptoError, HandshakeError};
+#[cfg(feature = "identity")]
+pub use identity::{
+    Facts, Subject, facts, issued, new_key, read_credential, read_secret, request, time_text,
+};
 #[cfg(feature = "quic")]
 pub use quic::{QUIC_VERSION, ResetKey};
 pub use selftest::{SelfTestError, self_test, self_test_with};
+pub use time::{Trusted, raise_time_floor, trusted_time};
 pub use tls::{ClientTls, PrivateKey, TlsStream};
 #[cfg(feature = "tokens")]
 pub use token::{TokenUri, TokenUriError, key_host_main};

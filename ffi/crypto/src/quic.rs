@@ -32,9 +32,12 @@ impl ClientTls {
     /// Certificates that webpki does not take, such as authorities that are not X.509 version 3.
     pub fn quic(&self, alpn: &[u8]) -> Result<Arc<dyn ClientConfig>, CryptoError> {
         let refused = |error: &dyn std::fmt::Display| CryptoError::Quic(error.to_string());
+        let Some(parts) = &self.parts else {
+            return Err(refused(&"there is no certificate of our own"));
+        };
         let provider = Arc::new(rustls_openssl::default_provider());
         let mut roots = RootCertStore::empty();
-        for authority in &self.parts.authorities {
+        for authority in &parts.authorities {
             roots
                 .add(der(authority)?)
                 .map_err(|error| refused(&error))?;
@@ -43,9 +46,9 @@ impl ClientTls {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| refused(&error))?;
-        let chain: Result<Vec<_>, _> = self.parts.chain.iter().map(der).collect();
-        let (private, why) = (self.parts.key.clone(), self.parts.why.clone());
-        let key = signer::Key::new(&self.parts.chain[0], private, why)?;
+        let chain: Result<Vec<_>, _> = parts.chain.iter().map(der).collect();
+        let (private, why) = (parts.key.clone(), parts.why.clone());
+        let key = signer::Key::new(&parts.chain[0], private, why)?;
         let own = CertifiedKey::new(chain?, Arc::new(key));
         let initial = session::initial_suite(&provider)
             .ok_or_else(|| CryptoError::Quic("OpenSSL has no AES-128-GCM".to_owned()))?;
@@ -53,8 +56,8 @@ impl ClientTls {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| refused(&error))?
             .dangerous()
-            // The verifier of rustls itself: `dangerous` is the name of the door to give it made with these roots.
-            .with_custom_certificate_verifier(verifier)
+            // The verifier of rustls itself with another clock: `dangerous` is the name of the door to give it.
+            .with_custom_certificate_verifier(Arc::new(verdict::Verifier::new(verifier)))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(Arc::new(session::Config::new(config, initial)))

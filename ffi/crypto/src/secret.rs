@@ -12,6 +12,15 @@ use crate::error::CryptoError;
 /// Largest certificate, key or PIN file, in bytes.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
+/// Permissions that a file for everyone must not have: none.
+pub(crate) const OPEN: u32 = 0;
+/// Those that a secret must not have: all of others than its owner.
+pub(crate) const CLOSED: u32 = 0o077;
+/// Those that a credential of systemd must not have. It is root's, in a directory that only the unit sees, and an ACL lets
+/// the unit's user read it: the bits of the group are then the mask of that ACL.
+#[cfg(feature = "identity")]
+pub(crate) const CREDENTIAL: u32 = 0o037;
+
 /// Reads a file whole. The permissions are those of the open file, so that it cannot be swapped in between.
 ///
 /// What comes back is wiped when it is dropped. It is read into memory of its final size: a buffer that grows would leave
@@ -19,7 +28,7 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 pub(crate) fn read(
     role: &'static str,
     path: &Path,
-    secret: bool,
+    closed: u32,
 ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => CryptoError::Missing {
@@ -35,8 +44,9 @@ pub(crate) fn read(
     let mut file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.permissions().mode() & 0o777;
-    if secret && mode & 0o077 != 0 {
+    if mode & closed != 0 {
         return Err(CryptoError::KeyPermissions {
+            role,
             path: path.to_owned(),
             mode,
         });
@@ -87,7 +97,7 @@ mod tests {
         let path = dir.path().join("a.key");
         fs::write(&path, [b'k'; 5000]).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let content = read("private key", &path, true).unwrap();
+        let content = read("private key", &path, CLOSED).unwrap();
         let at = content.as_ptr() as usize;
         assert!(is_there(at));
         drop(content);

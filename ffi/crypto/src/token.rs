@@ -64,6 +64,20 @@ impl TokenKey {
         provider::private_key(&self.public, Arc::clone(self) as Arc<dyn Sign>)
     }
 
+    /// Its public half, as certificates have it.
+    #[cfg(feature = "identity")]
+    pub(crate) fn public_key(&self) -> Result<PKey<openssl::pkey::Public>, ErrorStack> {
+        use openssl::ec::{EcGroup, EcKey, EcPoint};
+        let curve = match self.public.curve {
+            Curve::P256 => openssl::nid::Nid::X9_62_PRIME256V1,
+            Curve::P384 => openssl::nid::Nid::SECP384R1,
+        };
+        let group = EcGroup::from_curve_name(curve)?;
+        let mut context = openssl::bn::BigNumContext::new()?;
+        let point = EcPoint::from_bytes(&group, &self.public.point, &mut context)?;
+        PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)
+    }
+
     /// Why the last signature was not made; asked once.
     pub(crate) fn take_failure(&self) -> Option<String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ fn defaults() -> Defaults {
     let beside = tempfile::tempdir().unwrap().keep();
     std::os::unix::fs::symlink(&dir, beside.join("drivers")).unwrap();
     Defaults {
+        credentials_dir: None,
         runtime_dir: None,
         program: beside.join("dunlin"),
         driver_hosts: None,

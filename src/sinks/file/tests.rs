@@ -39,7 +39,7 @@ impl Rig {
             let (role, any) = (crate::pipeline::Role::Source, crate::pipeline::Bodies::ANY);
             let source = crate::pipeline::Node::read(&name, role, any, &mut source);
             let (name, section) = root.sections("sinks").remove(0);
-            let (node, sink) = crate::sinks::configure(&name, section);
+            let (node, sink) = crate::sinks::configure(&name, section, None);
             (
                 Graph::check(vec![source, node], report).unwrap(),
                 sink.unwrap(),
@@ -52,6 +52,8 @@ impl Rig {
             stats: Arc::default(),
             state_dir: self.dir.path().to_owned(),
             drain: std::time::Duration::from_secs(1),
+            #[cfg(feature = "identity")]
+            credential: None,
         };
         sink.open(&context).unwrap();
         let sinks = BTreeMap::from([("k".to_owned(), sink)]);

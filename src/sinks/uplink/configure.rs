@@ -1,6 +1,7 @@
 //! The keys of a `type = "uplink"` sink.
 
-use super::endpoints::{breaker, endpoints, tls, usable};
+use super::super::Own;
+use super::endpoints::{breaker, endpoints, shows_another, tls, usable};
 use crate::buffer::{Commit, Options, Policy};
 use crate::config::Section;
 use crate::payload::Encoding;
@@ -15,6 +16,9 @@ const TOPIC: &str = "dunlin/{agent}/{stream}";
 pub(super) struct Settings {
     /// Name of the sink.
     pub name: String,
+    /// Whether the agent's own certificate is shown.
+    #[cfg(feature = "identity")]
+    pub own: bool,
     /// Session and transports.
     pub uplink: uplink::Settings,
     /// Topic with placeholders.
@@ -141,9 +145,14 @@ fn bounded_u16(section: &mut Section<'_>, key: &'static str, min: u16, default: 
 
 impl Settings {
     /// Reads the table of a sink. `None` where a key that it cannot do without is wrong; all problems are reported.
-    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Settings> {
+    pub(super) fn configure(
+        name: &str,
+        section: &mut Section<'_>,
+        own: Option<&Own>,
+    ) -> Option<Settings> {
+        let own = own.filter(|_| !shows_another(section));
         let endpoints = endpoints(section);
-        let tls = tls(section, endpoints.as_deref());
+        let tls = tls(section, endpoints.as_deref(), own);
         let client_id = section.text("client_id").unwrap_or_default();
         let topic = topic(section);
         let encoding = section.choice(
@@ -196,12 +205,15 @@ impl Settings {
             return None;
         }
         if let Some(files) = &uplink.tls
+            && own.is_none()
             && !usable(files, section)
         {
             return None;
         }
         Some(Settings {
             name: name.to_owned(),
+            #[cfg(feature = "identity")]
+            own: own.is_some(),
             uplink,
             topic,
             encoding,

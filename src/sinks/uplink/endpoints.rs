@@ -1,5 +1,6 @@
 //! The keys of a `type = "uplink"` sink that say where it delivers: endpoints, certificates, and when one is left.
 
+use super::super::Own;
 use crate::config::Section;
 use crate::uplink::{Endpoint, StandbySettings, TlsFiles};
 use dunlin_crypto::{ClientTls, PrivateKey};
@@ -65,8 +66,19 @@ pub(super) fn breaker(sink: &mut Section<'_>) -> StandbySettings {
     }
 }
 
+/// Whether a sink names a certificate or a key, and so shows that and not the agent's own.
+pub(super) fn shows_another(section: &Section<'_>) -> bool {
+    ["cert_file", "key_file", "key"]
+        .iter()
+        .any(|key| section.has(key))
+}
+
 /// The files and the key go together: with TLS all must be there, without it none.
-pub(super) fn tls(section: &mut Section<'_>, endpoints: Option<&[Endpoint]>) -> Option<TlsFiles> {
+pub(super) fn tls(
+    section: &mut Section<'_>,
+    endpoints: Option<&[Endpoint]>,
+    own: Option<&Own>,
+) -> Option<TlsFiles> {
     const KEYS: [(&str, &str); 2] = [
         (
             "ca_file",
@@ -81,6 +93,26 @@ pub(super) fn tls(section: &mut Section<'_>, endpoints: Option<&[Endpoint]>) -> 
     if !secure && !given {
         return None;
     }
+    // Without this feature there is no table that makes one.
+    #[cfg(feature = "identity")]
+    if let Some(own) = own {
+        let (key, remedy) = KEYS[0];
+        let ca_file = PathBuf::from(section.required_text(key, remedy)?);
+        if let Err(error) = ClientTls::anonymous(&ca_file) {
+            section.problem(
+                "ca_file",
+                error,
+                "give a PEM file that the agent's user can read",
+            );
+        }
+        return Some(TlsFiles {
+            ca_file,
+            cert_file: own.cert_file.clone(),
+            key: own.key.clone(),
+        });
+    }
+    #[cfg(not(feature = "identity"))]
+    let _ = own;
     let [ca_file, cert_file] =
         KEYS.map(|(key, remedy)| section.required_text(key, remedy).map(PathBuf::from));
     let key = private_key(section);

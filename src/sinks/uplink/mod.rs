@@ -13,7 +13,7 @@ pub(super) mod message;
 mod quarantine;
 mod stage;
 
-use super::{Context, Follow, SinkError};
+use super::{Context, Follow, Own, SinkError};
 use crate::buffer::{self, Store};
 use crate::config::Section;
 use crate::pipeline::Inlet;
@@ -55,8 +55,12 @@ pub(super) fn buffer_dir(state_dir: &Path) -> std::path::PathBuf {
 }
 
 impl Uplink {
-    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Uplink> {
-        Settings::configure(name, section).map(|settings| Uplink {
+    pub(super) fn configure(
+        name: &str,
+        section: &mut Section<'_>,
+        own: Option<&Own>,
+    ) -> Option<Uplink> {
+        Settings::configure(name, section, own).map(|settings| Uplink {
             settings,
             opened: None,
         })
@@ -130,6 +134,10 @@ impl Uplink {
         if settings.client_id.is_empty() {
             // Two sinks of one agent must not take each other's session over.
             settings.client_id = format!("{}-{}", context.agent, self.settings.name);
+        }
+        #[cfg(feature = "identity")]
+        if self.settings.own {
+            settings.credential.clone_from(&context.credential);
         }
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         let delivery = Delivery::new(Parts {

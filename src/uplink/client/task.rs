@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::look_back::{Ahead, LookBack};
+use super::shown::Shown;
 use super::{Drained, QUEUE_MAX};
 use crate::uplink::backoff::Backoff;
 use crate::uplink::endpoint::Endpoint;
@@ -42,7 +43,7 @@ pub(super) struct Drain {
 
 pub(super) struct Task {
     settings: Settings,
-    security: Option<Security>,
+    shown: Shown,
     session: Session,
     backoff: Backoff,
     standby: Standby,
@@ -57,7 +58,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         settings: Settings,
-        security: Option<Security>,
+        shown: Shown,
         seed: u64,
         outgoing: mpsc::Receiver<Outgoing>,
         drains: mpsc::Receiver<Drain>,
@@ -72,7 +73,7 @@ impl Task {
             session: Session::new(settings.clone(), seed),
             standby: Standby::new(settings.endpoints.len(), settings.standby),
             settings,
-            security,
+            shown,
             backoff,
             outgoing,
             drains,
@@ -114,7 +115,7 @@ impl Task {
             }
             self.standby.ended(index, lost.outcome(proven), now_ms);
             // Where we leave by our own choice the next endpoint waits for us, or was not asked yet.
-            let by_choice = matches!(lost, Lost::WayBack(_) | Lost::Slow { .. });
+            let by_choice = lost.is_by_choice();
             // What one endpoint will not have is no reason to keep another waiting.
             let pace = if self.standby.choose(now_ms) == index {
                 lost.pace()
@@ -133,7 +134,7 @@ impl Task {
                 reason: lost,
                 retry_in,
             });
-            if !by_choice && self.alongside(sleep(retry_in)).await.is_none() {
+            if !by_choice && !self.wait(retry_in).await {
                 break;
             }
         }
@@ -152,9 +153,29 @@ impl Task {
     /// Connects within the bound; `None` where a drain ended meanwhile.
     async fn dial(&mut self, endpoint: &Endpoint) -> Option<Result<Stream, Lost>> {
         let bound = self.settings.connect_timeout;
-        let security = self.security.clone();
-        self.alongside(dial(endpoint, security.as_ref(), bound))
-            .await
+        let security = match self.shown.security(&self.settings).await {
+            Ok(security) => security,
+            Err(lost) => return Some(Err(lost)),
+        };
+        let dialled = self
+            .alongside(dial(endpoint, security.as_ref(), bound))
+            .await;
+        if let Some(Err(lost)) = &dialled {
+            self.shown.failed(&self.settings, lost);
+        }
+        dialled
+    }
+
+    /// Waits before the next attempt, but not on when there is another certificate; whether there is a next attempt.
+    async fn wait(&mut self, retry_in: Duration) -> bool {
+        let mut changed = self.shown.changes();
+        let over = async {
+            tokio::select! {
+                () = sleep(retry_in) => {}
+                () = changed.next() => {}
+            }
+        };
+        self.alongside(over).await.is_some()
     }
 
     /// Moves bytes until the connection is lost, or left for a better one, which is then returned already dialled.
@@ -164,7 +185,13 @@ impl Task {
         self.session.open(endpoint.clone(), opened_ms);
         let mut input = vec![0; READ_BYTES];
         let mut look_back = LookBack::default();
+        let mut changed = self.shown.changes();
+        let mut connected = false;
         loop {
+            if !connected && self.session.is_connected() {
+                connected = true;
+                self.shown.connected(&self.settings);
+            }
             let now_ms = self.now_ms();
             let look_back_ms = if look_back.is_idle() {
                 self.standby.look_back_ms(index, opened_ms)
@@ -203,9 +230,15 @@ impl Task {
                 }
                 result = self.step(&mut stream, &mut input, &endpoint) => result,
                 () = sleep_until(look_at.unwrap_or(start)), if look_at.is_some() => Ok(()),
+                () = changed.next() => Ok(()),
             };
-            let result = result.and_then(|()| self.slow(index));
+            let result = result
+                .and_then(|()| self.slow(index))
+                .and_then(|()| changed.judge(&self.shown, &self.settings));
             if let Err(lost) = result {
+                if !connected {
+                    self.shown.failed(&self.settings, &lost);
+                }
                 if let Some(reason) = lost.disconnect_code() {
                     self.farewell(&mut stream, reason).await;
                 }
@@ -219,7 +252,7 @@ impl Task {
                 look_back = LookBack::begin(
                     better,
                     endpoint,
-                    self.security.clone(),
+                    self.shown.security.clone(),
                     self.settings.connect_timeout,
                 );
             }

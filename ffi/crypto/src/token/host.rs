@@ -112,7 +112,8 @@ fn open(uri: &TokenUri) -> Result<(Key, Public), String> {
         .open_ro_session(slot)
         .map_err(told("it gives no session"))?;
     if let Some(file) = &uri.pin {
-        let mut content = secret::read("PIN", file, true).map_err(|error| error.to_string())?;
+        let mut content =
+            secret::read("PIN", file, secret::CLOSED).map_err(|error| error.to_string())?;
         while content.last().is_some_and(u8::is_ascii_whitespace) {
             content.pop();
         }
