@@ -57,6 +57,9 @@ cache=target/image
 mkdir -p "$cache" "$(dirname "$out")"
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work" "$out.new"' EXIT
+# Said, since bash goes on where the program that it waits for takes the signal for itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # The kernel runs arm64 programs through qemu-user where binfmt_misc says so.
 emulate() {
