@@ -52,6 +52,9 @@ made=$work/made
 rm -rf "$work"
 mkdir -p "$made"
 trap 'rm -rf "$work"' EXIT
+# Said, since bash goes on where the program that it waits for takes the signal for itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # modules KERNEL DIR NAME...: these modules and what they need, uncompressed, with their indexes, below DIR. A name that
 # is built in, or that this kernel does not have, costs nothing.

@@ -76,6 +76,9 @@ mkdir -p "$out"
 package=dunlin_${version}_$architecture.deb
 tree=$(mktemp -d)
 trap 'rm -rf "$tree" "$out/$package.new"' EXIT
+# Said, since bash goes on where the program that it waits for takes the signal for itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 chmod 755 "$tree"
 umask 022
 put() { install -D -m "$1" "$2" "$tree$3"; }

@@ -21,6 +21,9 @@ page_bytes=65536
 out=target/$target/release
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Said, since bash goes on where the program that it waits for takes the signal for itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # protection FILE: what it is marked with.
 protection() { "${tools}readelf" --wide --notes "$1" | sed -n 's/.*AArch64 feature: //p'; }

@@ -56,7 +56,10 @@ export SOURCE_DATE_EPOCH=$epoch
 cache=target/image
 mkdir -p "$cache" "$(dirname "$out")"
 work=$(mktemp -d "$cache/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$out.new"' EXIT
+# Said, since bash goes on where the program that it waits for takes the signal for itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # The kernel runs arm64 programs through qemu-user where binfmt_misc says so.
 emulate() {
@@ -199,7 +202,10 @@ END
         dd if="$work/$part.img" of="$image" bs=1M seek="$at" conv=notrunc,sparse status=none
         at=$((at + $(stat -c %s "$work/$part.img") / 1048576))
     done
-    mv "$image" "$out"
+    # An image is there whole or not at all, and never beside the checksum of another one.
+    mv "$image" "$out.new"
+    rm -f "$out.sha256"
+    mv "$out.new" "$out"
 }
 
 emulate

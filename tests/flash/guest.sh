@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From the built agent to a booted board: package, image, flash.sh on a loop device, QEMU, and the package's life there.
 #
-#   tests/flash/guest.sh [DIR]    DIR as in scripts/deb.sh --binaries
+#   tests/flash/guest.sh [DIR]         DIR as in scripts/deb.sh --binaries
+#   tests/flash/guest.sh --kills N     on the booted board only kills a driver host N times, and prints how long nothing was read
 #
 # Needs root. The disk is larger than the image, as a real one is.
 set -euo pipefail
@@ -10,6 +11,12 @@ source "$(dirname "$0")/../../scripts/say.sh"
 cd "$root"
 PATH=$PATH:/usr/sbin:/sbin
 
+kills=
+if [[ ${1:-} == --kills ]]; then
+    [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || die "--kills wants a number" "tests/flash/guest.sh --kills 100"
+    kills=$2
+    shift 2
+fi
 binaries=${1:-target/aarch64-unknown-linux-gnu/release}
 disk_mib=2048
 work=target/flash
@@ -28,6 +35,14 @@ two=${one/-1_arm64/-2_arm64}
 password=$(head -c 12 /dev/urandom | base64 | tr -dc a-zA-Z0-9)
 scripts/image.sh --deb "$one" --out "$work/card.img" --root-password "$password"
 
+# Ctrl-C in the middle of making another: nothing of that is left.
+for moment in 1 4 9; do
+    timeout --signal=INT "$moment" scripts/image.sh --deb "$one" --out "$work/again.img" >/dev/null 2>&1 || true
+    left=$(find "$work" target/image -name 'work.*' -o -name 'again.img*')
+    [[ -z $left ]] || die "scripts/image.sh, interrupted after $moment s, leaves $left" "its trap"
+done
+echo "image.sh, interrupted three times, leaves nothing"
+
 rm -f "$disk"
 truncate -s "${disk_mib}M" "$disk"
 device=$(losetup --find --show "$disk")
@@ -35,4 +50,4 @@ scripts/flash.sh "$work/card.img" "$device" --yes
 losetup --detach "$device"
 device=''
 rm -f "$work"/card.img*
-tests/flash/guest.py "$disk" "$one" "$two" "$password"
+tests/flash/guest.py "$disk" "$one" "$two" "$password" ${kills:+"$kills"}
