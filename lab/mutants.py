@@ -3,6 +3,7 @@
 
     lab/mutants.py             all of them, and a table
     lab/mutants.py WORD...     only those whose name has one of the words
+    lab/mutants.py --crate     makes the crate that they are tried in, and no more: for cargo-mutants
 
 Each fsync, each directory fsync, each checksum and each bound of the durable log has a line in MUTANTS: a piece of the
 source and what takes its place. The module is copied into a crate of its own below target/, so that a mutant costs a
@@ -172,6 +173,9 @@ def end(child):
 def main(words):
     if words and words[0] in ("-h", "--help"):
         print(__doc__.strip())
+        return 0
+    if words == ["--crate"]:
+        build_crate(CRATE / "0")
         return 0
     chosen = [m for m in MUTANTS if not words or any(word in f"{m[0]} {m[1]}" for word in words)]
     for kind, name, file, piece, _ in chosen:

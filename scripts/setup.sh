@@ -9,6 +9,7 @@
 #                            below target/board, not installed)
 #   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
 #   scripts/setup.sh rivals  what scripts/rivals.sh compares with: redis, rsyslog, nats-server (not part of all)
+#   scripts/setup.sh mutants what scripts/mutants.sh needs: cargo-mutants (not part of all)
 #   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
@@ -29,6 +30,7 @@ declare -A rustup_sha256=(
 nextest_version=0.9.143
 deny_version=0.20.2
 cross_version=0.2.5
+mutants_version=27.1.0
 
 packages_run=(
     build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev libgpiod-dev libiio-dev
@@ -176,6 +178,13 @@ setup_test() {
     cargo_tool cargo-deny "$deny_version"
 }
 
+setup_mutants() {
+    install_packages "${packages_run[@]}"
+    install_rust
+    [[ $(cargo mutants --version 2>/dev/null) == "cargo-mutants $mutants_version" ]] || rm -f target/tools/bin/cargo-mutants
+    cargo_tool cargo-mutants "$mutants_version"
+}
+
 # The image that deploy/cross/Dockerfile starts from. Pulled by whoever can; where no registry answers, it is made of
 # Debian's packages under the same name. Such a machine may have an authority of its own for TLS: the image trusts it too.
 base_image() {
@@ -242,7 +251,8 @@ case ${1:-all} in
     board) setup_board ;;
     flash) setup_flash ;;
     rivals) setup_rivals ;;
+    mutants) setup_mutants ;;
     all) setup_test && setup_cross && setup_board && setup_flash ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board, flash or rivals, or nothing for all" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board, flash, rivals or mutants, or nothing for all" ;;
 esac

@@ -252,7 +252,7 @@ class Nats(Client):
                     # The last word of the reply is how many are still to come.
                     if reply.endswith(b".0"):
                         return
-            if not self.lines.more(3):
+            if not self.lines.more(1.5):
                 return
 
 
