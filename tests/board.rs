@@ -11,6 +11,8 @@ mod can;
 mod clock;
 #[path = "board/crash.rs"]
 mod crash;
+#[path = "board/escapes.rs"]
+mod escapes;
 #[path = "board/figures.rs"]
 mod figures;
 #[path = "board/gpio.rs"]
@@ -21,5 +23,7 @@ mod i2c;
 mod iio;
 #[path = "board/machine/mod.rs"]
 mod machine;
+#[path = "../ffi/driver/tests/escapes/mod.rs"]
+mod native_escapes;
 #[path = "board/station.rs"]
 mod station;
