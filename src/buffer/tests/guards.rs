@@ -1,6 +1,7 @@
 //! Guards that nothing else would notice the absence of.
 
 use super::super::engine::Engine;
+use super::super::format;
 use super::super::fs::Disk;
 use super::super::fs::faulty::{Fault, SimDisk};
 use super::super::{Batch, Class, Commit, Options, PAYLOAD_BYTES_MAX, Policy, Store};
@@ -186,6 +187,88 @@ fn a_payload_is_no_longer_than_its_field_can_say() {
 }
 
 /// The segment of the class normal that was begun first.
+#[test]
+fn only_whole_names_are_segments() {
+    let name = format::segment_name(0xabc, 7);
+    assert_eq!(format::parse_segment_name(&name), Some((0xabc, 7)));
+    // Each number alone is too short, or too long, or no number: nobody may take the file for a segment.
+    for name in [
+        "abc-0000000000000007.seg",
+        "0000000000000abc-7.seg",
+        "00000000000000abc-0000000000000007.seg",
+        "0000000000000abc-00000000000000007.seg",
+        "0000000000000abx-0000000000000007.seg",
+        "0000000000000abc-000000000000000x.seg",
+        "0000000000000abc.seg",
+        "0000000000000abc-0000000000000007",
+    ] {
+        assert_eq!(format::parse_segment_name(name), None, "{name}");
+    }
+}
+
+/// Each option at both ends of its range, and one step beyond.
+#[test]
+fn options_are_held_to_their_ranges() {
+    type Change = Box<dyn Fn(&mut Options)>;
+    let segment = |bytes: u64| -> Change {
+        Box::new(move |options| {
+            options.segment_bytes = bytes;
+            options.size_max_bytes = 8 << 30;
+        })
+    };
+    let size = |bytes: u64| -> Change { Box::new(move |o| o.size_max_bytes = bytes) };
+    let queue = |bytes| -> Change { Box::new(move |o| o.queue_bytes_max = bytes) };
+    let cursor = |name: &str| -> Change {
+        let name = name.to_owned();
+        Box::new(move |o| o.cursor.clone_from(&name))
+    };
+    let records = |n| -> Change { Box::new(move |o| o.commit.records_max = n) };
+    let bytes = |n| -> Change { Box::new(move |o| o.commit.bytes_max = n) };
+    let least = 8 * Options::default().segment_bytes;
+    let cases: [(&str, Vec<Change>, Vec<Change>); 6] = [
+        (
+            "segment_bytes",
+            vec![segment(64 << 10), segment(1 << 30)],
+            vec![
+                segment((64 << 10) - 4096),
+                segment((1 << 30) + 4096),
+                segment((64 << 10) + 1),
+            ],
+        ),
+        ("size_max_bytes", vec![size(least)], vec![size(least - 1)]),
+        (
+            "queue_bytes_max",
+            vec![queue(4096), queue(1 << 30)],
+            vec![queue(4095), queue((1 << 30) + 1)],
+        ),
+        (
+            "cursor",
+            vec![
+                cursor("a"),
+                cursor(&"a-9".repeat(21)),
+                cursor(&"b".repeat(64)),
+            ],
+            vec![cursor(""), cursor(&"b".repeat(65)), cursor("a/b")],
+        ),
+        ("commit", vec![records(1)], vec![records(0)]),
+        ("commit", vec![bytes(1)], vec![bytes(0)]),
+    ];
+    for (name, within, beyond) in &cases {
+        let check = |change: &Change| {
+            let mut options = Options::default();
+            change(&mut options);
+            options.check()
+        };
+        for (at, change) in within.iter().enumerate() {
+            check(change).unwrap_or_else(|e| panic!("{name}, {at}: {e}"));
+        }
+        for (at, change) in beyond.iter().enumerate() {
+            let error = check(change).expect_err(name).to_string();
+            assert!(error.contains(name), "{name}, {at}: {error}");
+        }
+    }
+}
+
 fn first_segment(disk: &SimDisk) -> PathBuf {
     let files = disk.files(&Path::new(DIR).join("normal"));
     let mut segments = files
