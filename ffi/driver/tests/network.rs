@@ -57,6 +57,8 @@ fn an_address_that_changes_under_the_call_changes_nothing() {
     spec.grants.network.push(to);
     // As long as it takes on a machine whose every CPU is in use.
     spec.slack_ms = 20_000;
+    // Its second thread does nothing but swap.
+    spec.limits.cpu_percent = None;
     assert_eq!(kit::errno_of(&spec), libc_errno::EALREADY);
     assert!(elsewhere.accept().is_err(), "nobody came");
 }
