@@ -17,7 +17,10 @@ pub(super) fn start(logging: Logging, terminal: bool) {
     if logging.json.unwrap_or(!terminal) {
         let _ = builder.json().flatten_event(true).try_init();
     } else {
-        let _ = builder.with_ansi(terminal && cfg!(feature = "tools")).with_timer(Uptime).try_init();
+        let _ = builder
+            .with_ansi(terminal && cfg!(feature = "tools"))
+            .with_timer(Uptime)
+            .try_init();
     }
 }
 
