@@ -1,6 +1,6 @@
 //! A board that wakes up in 1970, as gateways without a battery do, and is set 56 years ahead while its agent works.
 
-use super::machine::Boot;
+use super::machine::{Boot, Machine};
 use super::station::{ARRIVAL_LIMIT, FIRST_LIMIT, Station};
 use crate::support::Received;
 use serde_json::Value;
@@ -25,26 +25,53 @@ fn numbers(received: &Received, key: &str) -> Vec<i64> {
         .collect()
 }
 
-/// The broker's certificate is valid from today, so that in 1970 nothing can be delivered: the records of that time
-/// have to be kept, and to arrive, in order, once the clock is set.
-#[test]
-fn board_virt_wakes_in_1970_and_jumps_56_years() {
-    let station = Station::start();
+fn woken_in_1970(station: &Station, sources: &str) -> Machine {
     let mut machine = Boot::new("virt")
-        .seed(station.seed(COUNTER, &["sim"]))
+        .seed(station.seed(sources, &["sim"]))
         .qemu(&["-rtc", "base=1970-01-01T00:00:05"])
         .start();
     let year = machine.sh("date -u +%Y");
     assert_eq!(year, "1970");
+    machine
+}
+
+/// The binary knows when it was made, and the broker's certificate has been signed since: by default it is taken, and that the
+/// clock is wrong is said for as long as it is.
+#[test]
+fn board_virt_delivers_in_1970_and_says_so() {
+    let station = Station::start();
+    let mut machine = woken_in_1970(&station, COUNTER);
+    station.await_that("records of 1970", FIRST_LIMIT, |received| {
+        let walls = numbers(received, "wall_ns");
+        (walls.len() > 100 && walls.iter().all(|&wall| wall < SET_NS)).then_some(())
+    });
+    let said = |status: &Value| status["clock"].as_str().map(str::to_owned);
+    let complaint = said(&machine.status()).expect("the clock is said to be wrong");
+    assert!(complaint.contains("known to be past"), "{complaint}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    machine.sh(&format!("date -u -s @{}", now.as_secs()));
+    machine.wait_status("the clock is right", ARRIVAL_LIMIT, |status| {
+        said(status).is_none()
+    });
+}
+
+/// An operator who waits for the clock gets nothing delivered in 1970: the records of that time have to be kept, and to arrive,
+/// in order, once the clock is set.
+#[test]
+fn board_virt_wakes_in_1970_and_jumps_56_years() {
+    let station = Station::start();
+    // Of the table `agent`, which is open where the sources begin.
+    let sources = format!("clock = \"wait\"\n\n{COUNTER}");
+    let mut machine = woken_in_1970(&station, &sources);
     let produced = |status: &Value| status["produced"].as_u64().unwrap_or(0);
     machine.wait_status("100 records are kept", FIRST_LIMIT, |status| {
         status["durable"].as_u64() >= Some(100)
     });
-    let before = machine.wait_status("the certificate is refused", FIRST_LIMIT, |status| {
+    let before = machine.wait_status("the uplink waits", FIRST_LIMIT, |status| {
         let state = status["sinks"]["cloud"]["state"].as_str();
-        state.is_some_and(|state| state.contains("not valid yet"))
+        state.is_some_and(|state| state.contains("agent.clock"))
     });
-    assert_eq!(before["uplinked"], 0, "TLS was refused in 1970");
+    assert_eq!(before["uplinked"], 0, "nothing was delivered in 1970");
     assert_eq!(station.received().records.len(), 0);
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
