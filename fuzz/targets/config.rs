@@ -9,6 +9,7 @@ fuzz_target!(|text: &str| {
         runtime_dir: None,
         program: "/nowhere/dunlin".into(),
         driver_hosts: None,
+        credentials_dir: None,
     };
     let draft = draft_of(text, &defaults);
     assert!(draft.plan.is_some() || !draft.problems.is_empty(), "neither a plan nor a reason");
