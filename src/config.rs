@@ -2,6 +2,7 @@
 
 mod problem;
 mod section;
+mod token;
 
 pub use problem::{Problem, Problems, Report, nearest};
 pub use section::Section;

@@ -78,7 +78,9 @@ impl Settings {
                 "use 1 to 64 characters, the bound of X.509",
             );
         }
-        let key = section.text("key").and_then(|uri| token_key(section, &uri));
+        let key = section
+            .text("key")
+            .and_then(|uri| section.token_key(&uri, "leave it out"));
         let percent = section.integer("renew_percent", 10..=95, 67);
         let days = section.integer("life_days_max", 0..=36_500, 0);
         let ca_file = ca_file?;
@@ -158,25 +160,4 @@ fn secret(section: &mut Section<'_>, credentials: Option<&Path>) -> Option<Secre
         ),
     }
     Some(secret)
-}
-
-#[cfg(feature = "tokens")]
-fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
-    uri.parse()
-        .map_err(|error: dunlin_crypto::TokenUriError| {
-            let remedy = "write pkcs11:token=LABEL;object=LABEL?module-path=/path/of/module.so&pin-source=/path/of/pin";
-            section.problem("key", error, remedy);
-        })
-        .map(PrivateKey::Token)
-        .ok()
-}
-
-#[cfg(not(feature = "tokens"))]
-fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
-    section.problem(
-        "key",
-        format_args!("{uri:?} needs keys in tokens, which this build has not"),
-        "leave it out, or install the full build",
-    );
-    None
 }

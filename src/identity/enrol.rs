@@ -186,8 +186,10 @@ fn leave(settings: &Settings, key: &PrivateKey, pem: &[u8]) -> Result<(), EnrolE
         return Err(EnrolError::TooLong { life_s, max_s });
     }
     fs::rename(&made, &next).map_err(file("rename", &made))?;
-    if let PrivateKey::File(path) = key {
-        fs::remove_file(path).map_err(file("remove", path))?;
+    match key {
+        PrivateKey::File(path) => fs::remove_file(path).map_err(file("remove", path))?,
+        #[cfg(feature = "tokens")]
+        PrivateKey::Token(_) => {}
     }
     sync_dir(&settings.dir)
 }

@@ -134,28 +134,7 @@ fn private_key(section: &mut Section<'_>) -> Option<PrivateKey> {
         section.problem("key", "is given beside key_file", "give one of them");
         return None;
     }
-    token_key(section, &uri)
-}
-
-#[cfg(feature = "tokens")]
-fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
-    uri.parse()
-        .map_err(|error: dunlin_crypto::TokenUriError| {
-            let remedy = "write pkcs11:token=LABEL;object=LABEL?module-path=/path/of/module.so&pin-source=/path/of/pin";
-            section.problem("key", error, remedy);
-        })
-        .map(PrivateKey::Token)
-        .ok()
-}
-
-#[cfg(not(feature = "tokens"))]
-fn token_key(section: &Section<'_>, uri: &str) -> Option<PrivateKey> {
-    section.problem(
-        "key",
-        format_args!("{uri:?} needs keys in tokens, which this build has not"),
-        "use key_file, or install the full build",
-    );
-    None
+    section.token_key(&uri, "use key_file")
 }
 
 /// Whether the certificates can be used; reports what is wrong with each file at its own key.
