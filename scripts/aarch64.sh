@@ -8,13 +8,14 @@ cd "$root"
 # shellcheck source=scripts/cross.sh
 source scripts/cross.sh
 
-run_cross test --locked --target "$target" -p dunlin-driver-sys -p dunlin-crypto --lib --tests -- --skip a_key_of_a_file_is_wiped
-echo "skipped under qemu-user: dunlin-crypto::memory: two minutes of emulation to search a process"
-run_cross test --locked --target "$target" -p dunlin-driver --lib --test hostile_bytes
-
-# The library, but for what takes minutes under emulation or starts a program that the image has not.
+# One call, so that what they depend on is built once. Of the library all but what takes minutes under emulation or starts a
+# program that the image has not.
 left_out=(buffer::tests::crash no_error_of_any_operation_is_a_false_ack second_opinion)
-run_cross test --locked --target "$target" -p dunlin --lib -- --skip campaign_ "${left_out[@]/#/--skip=}"
+suites=()
+for suite in ffi/{driver-sys,crypto}/tests/*.rs ffi/driver/tests/hostile_bytes.rs; do suites+=(--test "$(basename "$suite" .rs)"); done
+run_cross test --locked --no-fail-fast --target "$target" -p dunlin-driver-sys -p dunlin-crypto -p dunlin-driver -p dunlin --lib \
+    "${suites[@]}" -- --skip a_key_of_a_file_is_wiped --skip campaign_ "${left_out[@]/#/--skip=}"
+echo "skipped under qemu-user: dunlin-crypto::memory: two minutes of emulation to search a process"
 for name in "${left_out[@]}"; do
     echo "skipped under qemu-user: dunlin --lib, tests named $name: minutes of emulation, or python3, which the image has not"
 done
