@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Names one start of the agent, so that (boot id, stream, sequence) never repeats and sorts by age.
 ///
@@ -53,7 +53,8 @@ const fn seconds(digits: &[u8]) -> i64 {
     value
 }
 
-/// When a certificate of a broker was last found good by a clock that was not known to be wrong, in seconds since 1970.
+/// When a certificate of a broker was last found good by a clock that was not known to be wrong, or servers signed the time
+/// last, in seconds since 1970.
 static SEEN_S: AtomicI64 = AtomicI64::new(0);
 /// Whether nothing secure is connected while the clock is behind.
 static WAITS: AtomicBool = AtomicBool::new(false);
@@ -76,6 +77,16 @@ pub fn start(policy: Policy, seen_s: i64) {
     }
 }
 
+/// Servers signed that the moment `at` lay between two times, in seconds since 1970. Says where the clock is wrong.
+pub fn set_signed(at: Instant, from_s: i64, to_s: i64) {
+    let was_off = dunlin_crypto::trusted_time().off_s != 0;
+    dunlin_crypto::set_signed_time(at, from_s, to_s);
+    SEEN_S.store(dunlin_crypto::trusted_time().now_s, Ordering::Relaxed);
+    if let Some(words) = complaint().filter(|_| !was_off) {
+        tracing::warn!("{words}");
+    }
+}
+
 /// The wall clock now, in seconds since 1970, but never before what is known to be past.
 pub fn trusted_s() -> i64 {
     dunlin_crypto::trusted_time().now_s
@@ -83,14 +94,24 @@ pub fn trusted_s() -> i64 {
 
 /// What is wrong with the wall clock, where it is known to be wrong.
 pub fn complaint() -> Option<String> {
-    let behind_s = dunlin_crypto::trusted_time().behind_s;
+    let time = dunlin_crypto::trusted_time();
+    let side = if time.off_s < 0 { "behind" } else { "ahead of" };
+    if time.off_s != 0 {
+        return Some(format!(
+            "the clock is {} s {side} a signed time: certificates are held against that time",
+            time.off_s.abs()
+        ));
+    }
     let does = if WAITS.load(Ordering::Relaxed) {
         "nothing secure is connected until it is right"
     } else {
         "certificates are held against that time"
     };
-    (behind_s > 0).then(|| {
-        format!("the clock is {behind_s} s behind a time that is known to be past: {does}")
+    (time.behind_s > 0).then(|| {
+        format!(
+            "the clock is {} s behind a time that is known to be past: {does}",
+            time.behind_s
+        )
     })
 }
 
@@ -107,7 +128,7 @@ pub fn confirm() {
     }
 }
 
-/// When `confirm` was last called with a clock that may be right; 0 for never in this process.
+/// The last time that was confirmed, by a clock that may be right, or signed; 0 for none in this process.
 pub fn seen_s() -> i64 {
     SEEN_S.load(Ordering::Relaxed)
 }

@@ -14,6 +14,8 @@ pub mod identity;
 pub mod payload;
 pub mod pipeline;
 pub mod record;
+#[cfg(feature = "roughtime")]
+pub mod roughtime;
 pub mod sinks;
 pub mod sources;
 pub mod stats;

@@ -157,6 +157,17 @@ pub struct IdentityStats {
     pub failures: Count,
 }
 
+/// What is known of the signed time.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct TimeStats {
+    /// How many servers agree, or why there is no signed time.
+    pub state: Note,
+    /// Rounds that gave a time.
+    pub rounds: Count,
+    /// Rounds that gave none.
+    pub failures: Count,
+}
+
 fn relaxed_u32<S: serde::Serializer>(value: &AtomicU32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u32(value.load(Ordering::Relaxed))
 }

@@ -16,6 +16,9 @@ mod identity;
 mod report;
 #[path = "agent/secrets.rs"]
 mod secrets;
+#[cfg(feature = "roughtime")]
+#[path = "agent/signed.rs"]
+mod signed;
 #[path = "agent/stop.rs"]
 mod stop;
 #[path = "agent/token.rs"]

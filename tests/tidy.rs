@@ -36,6 +36,7 @@ const LAYERS: &[&[&str]] = &[
         "telemetry",
         "workflow",
         "identity",
+        "roughtime",
     ],
     &["config", "credential", "record", "clock", "stats", "exit"],
 ];

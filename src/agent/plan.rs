@@ -5,6 +5,8 @@ use crate::config::{self, Problem, Report, Section};
 #[cfg(feature = "identity")]
 use crate::identity;
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
+#[cfg(feature = "roughtime")]
+use crate::roughtime;
 use crate::sinks::{self, Sink};
 use crate::sources;
 use crate::transforms::{self, Transform};
@@ -21,6 +23,9 @@ pub struct Plan {
     /// The `[identity]` table, where there is one.
     #[cfg(feature = "identity")]
     pub identity: Option<identity::Settings>,
+    /// The `[time]` table, where there is one.
+    #[cfg(feature = "roughtime")]
+    pub time: Option<roughtime::Settings>,
     /// How the nodes are joined.
     pub graph: Graph,
     /// Batches that may wait before each node.
@@ -122,6 +127,10 @@ fn configure(
     });
     #[cfg(not(feature = "identity"))]
     let own = no_identity(root);
+    #[cfg(feature = "roughtime")]
+    let time = roughtime::Settings::configure(root);
+    #[cfg(not(feature = "roughtime"))]
+    no_time(root);
     let mut nodes = Vec::new();
     for (name, section) in root.sections("sources") {
         let line = section.line("options");
@@ -146,6 +155,8 @@ fn configure(
         settings,
         #[cfg(feature = "identity")]
         identity,
+        #[cfg(feature = "roughtime")]
+        time,
         graph,
         queue_batches: usize::try_from(queue_batches).unwrap_or(1),
         sources: sources.iter().map(|(_, source)| source.clone()).collect(),
@@ -166,6 +177,19 @@ fn no_identity(root: &mut Section<'_>) -> Option<sinks::Own> {
         section.ignore();
     }
     None
+}
+
+/// Refuses what this build has not.
+#[cfg(not(feature = "roughtime"))]
+fn no_time(root: &mut Section<'_>) {
+    if let Some(section) = root.section("time") {
+        section.problem(
+            "",
+            "is for servers that sign the time, which this build does not ask",
+            "install the full build, or leave [time] out",
+        );
+        section.ignore();
+    }
 }
 
 fn source(

@@ -11,6 +11,8 @@ use crate::exit::Exit;
 #[cfg(feature = "identity")]
 use crate::identity;
 use crate::pipeline::{self, RunError};
+#[cfg(feature = "roughtime")]
+use crate::roughtime;
 use crate::sinks::{Context, SinkError};
 use crate::sources::driver::DriverSource;
 use crate::stats::SinkStats;
@@ -162,6 +164,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         sinks: sink_stats,
         #[cfg(feature = "identity")]
         identity: credential.as_ref().map(|_| Arc::default()),
+        #[cfg(feature = "roughtime")]
+        time: plan.time.as_ref().map(|_| Arc::default()),
         file: file.clone(),
         clock_file: Mutex::new(clock_file),
     });
@@ -232,6 +236,15 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     };
     #[cfg(not(feature = "identity"))]
     let identity = std::future::pending::<()>();
+    #[cfg(feature = "roughtime")]
+    let time = async {
+        if let (Some(settings), Some(stats)) = (plan.time, status.time.clone()) {
+            roughtime::keep(settings, stats).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    #[cfg(not(feature = "roughtime"))]
+    let time = std::future::pending::<()>();
     let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
@@ -251,9 +264,10 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
 
-    // While the pipeline drains no certificate is asked for.
+    // While the pipeline drains neither a certificate nor the time is asked for.
     let failure = tokio::select! {
         () = identity => None,
+        () = time => None,
         () = stop.next() => None,
         error = running.failure() => Some(error),
         () = tell(&status) => None,

@@ -7,6 +7,8 @@ use crate::pipeline::Ledger;
 use crate::stats::IdentityStats;
 #[cfg(feature = "telemetry")]
 use crate::stats::Tally;
+#[cfg(feature = "roughtime")]
+use crate::stats::TimeStats;
 use crate::stats::{SinkStats, SourceStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,6 +49,9 @@ pub(super) struct Status {
     /// The agent's own certificate, where it gets one.
     #[cfg(feature = "identity")]
     pub identity: Option<Arc<IdentityStats>>,
+    /// The signed time, where servers are asked.
+    #[cfg(feature = "roughtime")]
+    pub time: Option<Arc<TimeStats>>,
 }
 
 /// The file's content.
@@ -79,6 +84,9 @@ struct Document<'a> {
     #[cfg(feature = "identity")]
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'a IdentityStats>,
+    #[cfg(feature = "roughtime")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'a TimeStats>,
 }
 
 #[derive(Serialize)]
@@ -172,6 +180,8 @@ impl Status {
                 .collect(),
             #[cfg(feature = "identity")]
             identity: self.identity.as_deref(),
+            #[cfg(feature = "roughtime")]
+            time: self.time.as_deref(),
         };
         let mut clock_file = self
             .clock_file

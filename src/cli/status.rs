@@ -89,6 +89,9 @@ fn render(status: &Value) -> String {
     if let Some(clock) = status["clock"].as_str() {
         lines.push(format!("clock: {clock}"));
     }
+    if let Some(time) = status["time"].as_object() {
+        lines.push(format!("time: {}", text(&time["state"])));
+    }
     if let Some(identity) = status["identity"].as_object() {
         let line = [
             ("certificate", "subject"),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-fn config(dir: &Path, port: u16, more: &str) -> String {
+pub(crate) fn config(dir: &Path, port: u16, more: &str) -> String {
     let certs = dir.join("certs");
     counter("sim", 100, 0)
         + &uplink(&["sim"], &format!("mqtts://localhost:{port}"))
@@ -25,20 +25,23 @@ fn now_s() -> u64 {
         .as_secs()
 }
 
-/// Starts the agent in the second day of 1970. Monotonic time goes on as it does.
-fn start_in_1970(agent: &mut Agent) {
+/// Has a program start at another time. Monotonic time goes on as it does.
+pub(crate) fn faketime(command: &mut Command, when: &str) {
     let library = ["x86_64", "aarch64"]
         .map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"))
         .into_iter()
         .find(|path| Path::new(path).exists())
         .expect("faketime is installed: scripts/setup.sh test");
-    agent.start_with(|command| {
-        command
-            .env("LD_PRELOAD", library)
-            .env("FAKETIME", "@1970-01-02 00:00:00")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1");
-    });
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", when)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1");
+}
+
+/// Starts the agent in the second day of 1970.
+fn start_in_1970(agent: &mut Agent) {
+    agent.start_with(|command| faketime(command, "@1970-01-02 00:00:00"));
 }
 
 /// The time that the agent knows to be past.
@@ -47,12 +50,12 @@ fn seen(agent: &Agent, at_s: u64) {
     fs::write(agent.state_dir().join("clock"), format!("{at_s}\n")).unwrap();
 }
 
-fn state(agent: &Agent) -> String {
+pub(crate) fn state(agent: &Agent) -> String {
     agent.status()["sinks"]["cloud"]["state"].to_string()
 }
 
 /// A certificate of the broker that ended yesterday.
-fn expire(dir: &Path) {
+pub(crate) fn expire(dir: &Path) {
     let certs = dir.join("certs");
     let openssl = |arguments: &str| {
         let made = Command::new("openssl")

@@ -173,7 +173,7 @@ impl ClientTls {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
             let time = trusted_time();
-            if time.behind_s > 0 {
+            if time.behind_s > 0 || time.off_s != 0 {
                 expected.set_time(time.now_s);
             }
             expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
