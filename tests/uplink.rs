@@ -2,13 +2,19 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[path = "uplink/model.rs"]
+mod model;
 #[path = "support/ports.rs"]
 mod ports;
 #[cfg(feature = "quic")]
 #[path = "uplink/quic.rs"]
 mod quic;
+#[path = "uplink/reference.rs"]
+mod reference;
 #[path = "uplink/refused.rs"]
 mod refused;
+#[path = "uplink/storm.rs"]
+mod storm;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
