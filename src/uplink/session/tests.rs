@@ -1,5 +1,6 @@
 //! The session against a scripted broker: bytes in, bytes out, times chosen.
 
+mod downlink;
 mod parked;
 
 use super::*;
