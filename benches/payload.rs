@@ -20,6 +20,7 @@ fn main() {
         .map(|index| Record {
             monotonic_ns: 5_000_000_000 + u64::from(index) * 1_000_003,
             wall_ns: 1_790_000_000_000_000_000 + i64::from(index) * 1_000_003,
+            reply: None,
             body: Body::Sample {
                 channel: Arc::clone(&channel),
                 value: Value::Float(20.0 + f64::from(index) / 7.0),

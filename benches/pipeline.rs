@@ -82,6 +82,7 @@ fn batch(channels: &[Arc<Channel>], ledger: &Arc<Ledger>, number: u64) -> Batch 
     let record = |n: u64| Record {
         monotonic_ns: n,
         wall_ns: 0,
+        reply: None,
         body: Body::Sample {
             channel: Arc::clone(&channels[usize::try_from(n % CHANNELS).expect("small")]),
             value: Value::Float((n % 97) as f64),

@@ -8,6 +8,8 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "identity")]
 pub mod credential;
+#[cfg(feature = "downlink")]
+pub mod downlink;
 pub mod exit;
 #[cfg(feature = "identity")]
 pub mod identity;

@@ -112,6 +112,8 @@ pub enum Cause {
     Corruption,
     /// The broker refuses the records for ever, and the quarantine is full.
     Refused,
+    /// Messages were handed over before a crash, and are perhaps not with their consumers.
+    Uncertain,
     /// Frames failed a check of their own bytes, such as a CRC, and were left out.
     Check,
 }
@@ -131,6 +133,7 @@ impl Cause {
             Cause::Expired => "expired",
             Cause::Corruption => "corruption",
             Cause::Refused => "refused",
+            Cause::Uncertain => "uncertain",
             Cause::Check => "check",
         }
     }
@@ -176,6 +179,15 @@ pub enum Body {
     Gap(Gap),
 }
 
+/// Where an answer to a record is expected: it came as a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Topic.
+    pub topic: String,
+    /// What the one who asked knows the answer by; goes back as it came.
+    pub correlation: Option<Vec<u8>>,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -186,6 +198,8 @@ pub struct Record {
     pub wall_ns: i64,
     /// What it says.
     pub body: Body,
+    /// Where an answer is expected.
+    pub reply: Option<Arc<Reply>>,
 }
 
 /// Which records matter most when the buffer is full: lower classes are dropped first.

@@ -29,6 +29,31 @@ impl Serialize for Count {
     }
 }
 
+/// A number that goes up and down.
+#[cfg(feature = "downlink")]
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+#[cfg(feature = "downlink")]
+impl Gauge {
+    /// What it is now.
+    pub fn set(&self, now: u64) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(feature = "downlink")]
+impl Serialize for Gauge {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.get())
+    }
+}
+
 /// Counts by reason. The reasons are words of the code, so that there are few.
 #[cfg(feature = "telemetry")]
 #[derive(Debug, Default)]
@@ -127,6 +152,12 @@ pub struct SinkStats {
     pub expired: Count,
     /// Refused by the broker for ever, and set aside in the quarantine.
     pub rejected: Count,
+    /// Records among the durable ones that went to where an answer is expected.
+    #[cfg(feature = "downlink")]
+    pub replies: Count,
+    /// Records that were to, and may not: they went the way of all others.
+    #[cfg(feature = "downlink")]
+    pub replies_refused: Count,
     /// Messages confirmed.
     pub messages: Count,
     /// Connections made.
@@ -139,6 +170,30 @@ pub struct SinkStats {
     pub device_bytes: Count,
     /// Bytes of the messages among them.
     pub payload_bytes: Count,
+}
+
+/// What an inbox reports, in messages of this start.
+#[cfg(feature = "downlink")]
+#[derive(Debug, Default, Serialize)]
+pub struct DownlinkStats {
+    /// What the broker answered to the subscriptions.
+    pub state: Note,
+    /// What keeps the inbox from writing; empty while nothing does.
+    pub fault: Note,
+    /// Stored, and so confirmed.
+    pub received: Count,
+    /// Repeats that were recognised, confirmed and not stored.
+    pub duplicates: Count,
+    /// Handed over, and with all consumers.
+    pub handed: Count,
+    /// Stored and not yet with all consumers.
+    pub waiting: Gauge,
+    /// Handed over by an earlier start, and perhaps not with all consumers.
+    pub uncertain: Count,
+    /// Dropped because too many waited; only of `QoS` 0.
+    pub dropped: Count,
+    /// On topics that no subscription names: confirmed and left alone.
+    pub unasked: Count,
 }
 
 /// What the agent's identity reports. Times are texts, for people.

@@ -8,6 +8,8 @@ mod clock;
 mod delivery;
 #[path = "agent/devices.rs"]
 mod devices;
+#[path = "agent/downlink.rs"]
+mod downlink;
 #[path = "agent/hosts.rs"]
 mod hosts;
 #[path = "agent/identity.rs"]

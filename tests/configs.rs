@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "configs/downlink.rs"]
+mod downlink;
 #[path = "configs/secret.rs"]
 mod secret;
 

@@ -55,6 +55,21 @@ fn a_key_in_a_token_needs_the_full_build() {
 }
 
 #[test]
+fn messages_of_a_broker_need_the_full_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[sources.orders]\ntype = \"downlink\"\n\n\
+                  [sinks.out]\ntype = \"console\"\ninputs = [\"orders\"]\n";
+    let file = Agent::new(dir.path(), config).config();
+    let checked = dunlin(&["check", file.to_str().unwrap()]);
+    assert_eq!(checked.code, 78, "{}", checked.stderr);
+    assert!(
+        checked.stderr.contains("\"downlink\""),
+        "{}",
+        checked.stderr
+    );
+}
+
+#[test]
 fn it_tests_itself() {
     let ended = dunlin(&["version", "--self-test"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);

@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
         "update",
         "console",
     ],
+    &["downlink"],
     &[
         "pipeline",
         "buffer",

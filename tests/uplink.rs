@@ -2,13 +2,19 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[path = "uplink/model.rs"]
+mod model;
 #[path = "support/ports.rs"]
 mod ports;
 #[cfg(feature = "quic")]
 #[path = "uplink/quic.rs"]
 mod quic;
+#[path = "uplink/reference.rs"]
+mod reference;
 #[path = "uplink/refused.rs"]
 mod refused;
+#[path = "uplink/storm.rs"]
+mod storm;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +22,7 @@ use std::time::Duration;
 
 use broker::{Broker, Certificates, Security};
 use dunlin::uplink::{
-    BackoffSettings, Event, Events, Lost, Qos, Settings, Subscription, TlsFiles, Uplink,
+    BackoffSettings, Event, Events, Lost, Qos, Retained, Settings, Subscription, TlsFiles, Uplink,
 };
 use tokio::time::{Instant, timeout};
 
@@ -142,6 +148,7 @@ async fn subscriptions_receive_and_a_drain_without_a_broker_is_bounded() {
     settings.subscriptions = vec![Subscription {
         filter: "e/#".into(),
         qos: Qos::AtLeastOnce,
+        retained: Retained::EachConnect,
     }];
     let (uplink, mut events) = Uplink::spawn(settings.clone()).unwrap();
     let mut got = Vec::new();

@@ -2,6 +2,8 @@
 
 use super::settings::{Defaults, Settings};
 use crate::config::{self, Problem, Report, Section};
+#[cfg(feature = "downlink")]
+use crate::downlink;
 #[cfg(feature = "identity")]
 use crate::identity;
 use crate::pipeline::{Bodies, Graph, Node, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, Role};
@@ -14,6 +16,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+
+#[cfg(feature = "downlink")]
+mod downlinks;
 
 /// What is to run.
 #[derive(Debug)]
@@ -32,6 +37,9 @@ pub struct Plan {
     pub queue_batches: usize,
     /// Sources, in the order of the file.
     pub sources: Vec<sources::driver::Settings>,
+    /// Sources of what brokers send, in the order of the file.
+    #[cfg(feature = "downlink")]
+    pub downlinks: Vec<downlink::Settings>,
     /// Transforms by name.
     pub transforms: BTreeMap<String, Transform>,
     /// Sinks by name.
@@ -132,11 +140,18 @@ fn configure(
     #[cfg(not(feature = "roughtime"))]
     no_time(root);
     let mut nodes = Vec::new();
+    #[cfg(feature = "downlink")]
+    let mut downlinks = Vec::new();
     for (name, section) in root.sections("sources") {
         let line = section.line("options");
         let (node, made) = source(&name, section, &settings, defaults);
+        match made {
+            Some(Source::Driver(made)) => sources.push((line, *made)),
+            #[cfg(feature = "downlink")]
+            Some(Source::Downlink(made)) => downlinks.push((node.place.clone(), made)),
+            None => {}
+        }
         nodes.push(node);
-        sources.extend(made.map(|made| (line, made)));
     }
     let mut made_transforms = BTreeMap::new();
     for (name, section) in root.sections("transforms") {
@@ -150,6 +165,8 @@ fn configure(
         nodes.push(node);
         made_sinks.extend(made.map(|made| (name, made)));
     }
+    #[cfg(feature = "downlink")]
+    downlinks::join(&downlinks, &nodes, &made_sinks, &settings.name, report);
     let graph = Graph::check(nodes, report)?;
     Some(Plan {
         settings,
@@ -160,6 +177,8 @@ fn configure(
         graph,
         queue_batches: usize::try_from(queue_batches).unwrap_or(1),
         sources: sources.iter().map(|(_, source)| source.clone()).collect(),
+        #[cfg(feature = "downlink")]
+        downlinks: downlinks.into_iter().map(|(_, made)| made).collect(),
         transforms: made_transforms,
         sinks: made_sinks,
     })
@@ -192,26 +211,54 @@ fn no_time(root: &mut Section<'_>) {
     }
 }
 
+impl Plan {
+    /// The sources that keep something in the state directory.
+    pub fn keeping_sources(&self) -> Vec<&String> {
+        #[cfg(feature = "downlink")]
+        return self.downlinks.iter().map(|source| &source.name).collect();
+        #[cfg(not(feature = "downlink"))]
+        Vec::new()
+    }
+}
+
+enum Source {
+    Driver(Box<sources::driver::Settings>),
+    #[cfg(feature = "downlink")]
+    Downlink(downlink::Settings),
+}
+
 fn source(
     name: &str,
     mut section: Section<'_>,
     settings: &Settings,
     defaults: &Defaults,
-) -> (Node, Option<sources::driver::Settings>) {
-    match section.kind(&["driver"]) {
-        Some(_) => {
-            let node = Node::read(name, Role::Source, Bodies::ANY, &mut section);
-            let made = sources::driver::Settings::configure(
-                name,
-                &mut section,
-                &settings.driver_dir,
-                &defaults.program,
-                defaults.driver_hosts.as_deref(),
-            );
-            (node, made)
+) -> (Node, Option<Source>) {
+    const TYPES: &[&str] = if cfg!(feature = "downlink") {
+        &["driver", "downlink"]
+    } else {
+        &["driver"]
+    };
+    let made = match section.kind(TYPES) {
+        #[cfg(feature = "downlink")]
+        Some("downlink") => {
+            let made = sources::downlink::configure(name, &mut section, &settings.name);
+            let node = Node::read(name, Role::Source, Bodies::FRAMES, &mut section);
+            return (node, made.map(Source::Downlink));
         }
-        None => (Node::of_unknown_type(name, Role::Source, section), None),
-    }
+        Some(_) => sources::driver::Settings::configure(
+            name,
+            &mut section,
+            &settings.driver_dir,
+            &defaults.program,
+            defaults.driver_hosts.as_deref(),
+        )
+        .map(|made| Source::Driver(Box::new(made))),
+        None => return (Node::of_unknown_type(name, Role::Source, section), None),
+    };
+    (
+        Node::read(name, Role::Source, Bodies::ANY, &mut section),
+        made,
+    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use crate::buffer;
 use crate::clock;
 #[cfg(feature = "identity")]
 use crate::credential::Credential;
+#[cfg(feature = "downlink")]
+use crate::downlink::Inbox;
 use crate::exit::Exit;
 #[cfg(feature = "identity")]
 use crate::identity;
@@ -14,7 +16,11 @@ use crate::pipeline::{self, RunError};
 #[cfg(feature = "roughtime")]
 use crate::roughtime;
 use crate::sinks::{Context, SinkError};
+#[cfg(feature = "downlink")]
+use crate::sources::downlink::DownlinkSource;
 use crate::sources::driver::DriverSource;
+#[cfg(feature = "downlink")]
+use crate::stats::DownlinkStats;
 use crate::stats::SinkStats;
 use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +53,15 @@ pub enum RunFailure {
     /// A sink cannot be opened.
     #[error("{what}.\n  Remedy: {remedy}.", what = chain(_0), remedy = remedy(_0))]
     Sink(#[from] SinkError),
+    /// An inbox cannot be opened.
+    #[cfg(feature = "downlink")]
+    #[error("the inbox of source {name:?}: {source}.\n  Remedy: {remedy}.", remedy = buffer_remedy(source))]
+    Inbox {
+        /// Name of the source.
+        name: String,
+        /// Why.
+        source: buffer::Error,
+    },
     /// The runtime directory.
     #[error(
         "cannot write the status file {path}: {source}.\n  Remedy: make agent.runtime_dir a directory that the agent's user owns, best on a tmpfs.",
@@ -70,11 +85,15 @@ fn remedy(error: &SinkError) -> &'static str {
     let SinkError::Buffer { source, .. } = error else {
         return "free space, or correct the path and its permissions";
     };
-    match source {
+    buffer_remedy(source)
+}
+
+fn buffer_remedy(error: &buffer::Error) -> &'static str {
+    match error {
         buffer::Error::Io { .. } => "free space, or correct the permissions of agent.state_dir",
         buffer::Error::Locked { .. } => "stop the other agent",
         buffer::Error::Version { .. } => "run the newer dunlin; nothing was changed",
-        _ => "correct the sink's [buffer] table",
+        _ => "correct the sizes in its table",
     }
 }
 
@@ -94,6 +113,8 @@ impl RunFailure {
     pub fn exit(&self) -> Exit {
         match self {
             RunFailure::State(_) | RunFailure::Sink(_) | RunFailure::Status { .. } => Exit::State,
+            #[cfg(feature = "downlink")]
+            RunFailure::Inbox { .. } => Exit::State,
             RunFailure::Node(RunError::DrainBound { .. }) => Exit::Drain,
             RunFailure::Start(_) | RunFailure::Node(_) => Exit::Internal,
         }
@@ -104,6 +125,9 @@ impl RunFailure {
 struct Opened {
     plan: Plan,
     status: Arc<Status>,
+    /// By the sink whose session fills them.
+    #[cfg(feature = "downlink")]
+    inboxes: BTreeMap<String, Arc<Inbox>>,
     #[cfg(feature = "identity")]
     credential: Option<Arc<Credential>>,
     // Held to the end: it is the lock that keeps other agents out.
@@ -134,6 +158,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         .identity
         .as_ref()
         .map(|identity| Credential::new(identity.dir.clone(), identity.key.clone()));
+    #[cfg(feature = "downlink")]
+    let (inboxes, downlink_stats) = open_inboxes(&plan, &state)?;
     let mut sink_stats = BTreeMap::new();
     for (name, sink) in &mut plan.sinks {
         let stats = Arc::new(SinkStats::default());
@@ -144,16 +170,17 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
             stats: Arc::clone(&stats),
             state_dir: state.sink(name)?,
             drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
+            #[cfg(feature = "downlink")]
+            inbox: inboxes.get(name).cloned(),
             #[cfg(feature = "identity")]
             credential: credential.clone(),
         })?;
         sink_stats.insert(name.clone(), stats);
     }
     let file = plan.settings.status_file();
-    let sources = plan
-        .sources
-        .iter()
-        .map(|source| (source.spec.name.clone(), SourceStatus::default()));
+    let drivers = plan.sources.iter().map(|source| &source.spec.name);
+    let names = drivers.chain(plan.keeping_sources());
+    let sources = names.map(|name| (name.clone(), SourceStatus::default()));
     let status = Arc::new(Status {
         agent,
         boot,
@@ -161,6 +188,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         sources: sources.collect(),
         #[cfg(feature = "telemetry")]
         transforms: tallies(&plan),
+        #[cfg(feature = "downlink")]
+        downlinks: downlink_stats,
         sinks: sink_stats,
         #[cfg(feature = "identity")]
         identity: credential.as_ref().map(|_| Arc::default()),
@@ -175,10 +204,38 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     Ok(Opened {
         plan,
         status,
+        #[cfg(feature = "downlink")]
+        inboxes,
         #[cfg(feature = "identity")]
         credential,
         _state: state,
     })
+}
+
+/// The inboxes by the sink whose session fills them, and what they count by their source.
+#[cfg(feature = "downlink")]
+type Inboxes = (
+    BTreeMap<String, Arc<Inbox>>,
+    BTreeMap<String, Arc<DownlinkStats>>,
+);
+
+#[cfg(feature = "downlink")]
+fn open_inboxes(plan: &Plan, state: &StateDir) -> Result<Inboxes, RunFailure> {
+    let mut inboxes = BTreeMap::new();
+    let mut downlink_stats = BTreeMap::new();
+    for settings in &plan.downlinks {
+        let stats = Arc::new(DownlinkStats::default());
+        let dir = state.source(&settings.name)?.join("inbox");
+        let inbox = Inbox::open(settings.clone(), &dir, Arc::clone(&stats)).map_err(|source| {
+            RunFailure::Inbox {
+                name: settings.name.clone(),
+                source,
+            }
+        })?;
+        inboxes.insert(settings.uplink.clone(), Arc::new(inbox));
+        downlink_stats.insert(settings.name.clone(), stats);
+    }
+    Ok((inboxes, downlink_stats))
 }
 
 /// What the transforms of a plan count.
@@ -217,10 +274,14 @@ impl Stop {
     }
 }
 
+const PLANNED: &str = "every source of the plan is in its graph";
+
 async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let Opened {
         plan,
         status,
+        #[cfg(feature = "downlink")]
+        inboxes,
         #[cfg(feature = "identity")]
         credential,
         _state,
@@ -250,9 +311,7 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let mut sources = JoinSet::new();
     for settings in plan.sources {
         let name = settings.spec.name.clone();
-        let outlet = running
-            .outlet(&name)
-            .expect("every source of the plan is in its graph");
+        let outlet = running.outlet(&name).expect(PLANNED);
         let said = &status.sources[&name];
         let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
         let stopped = stopped.clone();
@@ -261,6 +320,23 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
             name
         });
     }
+    #[cfg(feature = "downlink")]
+    for settings in &plan.downlinks {
+        let name = settings.name.clone();
+        let outlet = running.outlet(&name).expect(PLANNED);
+        let said = &status.sources[&name];
+        let inbox = Arc::clone(&inboxes[&settings.uplink]);
+        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        let source = DownlinkSource::new(settings, inbox, stats, ledger);
+        let stopped = stopped.clone();
+        sources.spawn(async move {
+            source.run(outlet, stopped).await;
+            name
+        });
+    }
+    // Each is with its sink and its source now, and ends with them.
+    #[cfg(feature = "downlink")]
+    drop(inboxes);
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
 

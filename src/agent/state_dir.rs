@@ -6,6 +6,7 @@
 //! state_dir/boot        number of the last start, decimal; fsynced before the start makes its first record
 //! state_dir/clock       a time that is past, in seconds since 1970, decimal; missing until a broker's certificate was good
 //! state_dir/sinks/S/    what sink S keeps: an uplink its `buffer/` and the messages `rejected/` for ever
+//! state_dir/sources/S/  what source S keeps: a downlink its `inbox/`
 //! ```
 
 use crate::buffer::{self, fs::Disk};
@@ -148,7 +149,17 @@ impl StateDir {
 
     /// Where a sink keeps its state; made where it does not exist.
     pub(super) fn sink(&self, name: &str) -> Result<PathBuf, StateError> {
-        let path = self.path.join("sinks").join(name);
+        self.of("sinks", name)
+    }
+
+    /// Where a source keeps its state; made where it does not exist.
+    #[cfg(feature = "downlink")]
+    pub(super) fn source(&self, name: &str) -> Result<PathBuf, StateError> {
+        self.of("sources", name)
+    }
+
+    fn of(&self, role: &str, name: &str) -> Result<PathBuf, StateError> {
+        let path = self.path.join(role).join(name);
         fs::create_dir_all(&path).map_err(os("create directory", &path))?;
         Ok(path)
     }
@@ -193,6 +204,7 @@ pub fn start_clock(settings: &super::Settings) {
 pub fn check<'a>(
     state_dir: &Path,
     sinks: impl Iterator<Item = &'a String>,
+    downlinks: impl Iterator<Item = &'a String>,
 ) -> Result<(), StateError> {
     let existing = state_dir.ancestors().find(|path| path.exists());
     if let Some(path) = existing.filter(|path| !path.is_dir()) {
@@ -200,8 +212,9 @@ pub fn check<'a>(
         return Err(os("create directory", path)(source));
     }
     check_format(state_dir)?;
-    for sink in sinks {
-        let store = state_dir.join("sinks").join(sink).join("buffer");
+    let buffers = sinks.map(|sink| state_dir.join("sinks").join(sink).join("buffer"));
+    let inboxes = downlinks.map(|source| state_dir.join("sources").join(source).join("inbox"));
+    for store in buffers.chain(inboxes) {
         // What else is wrong with a store its sink reports, or mends, when it opens it.
         if let Err(source @ buffer::Error::Version { .. }) = buffer::inspect(&Disk, &store) {
             return Err(StateError::Store { source });

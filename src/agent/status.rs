@@ -3,6 +3,8 @@
 use super::state_dir::ClockFile;
 use crate::clock::{self, BootId};
 use crate::pipeline::Ledger;
+#[cfg(feature = "downlink")]
+use crate::stats::DownlinkStats;
 #[cfg(feature = "identity")]
 use crate::stats::IdentityStats;
 #[cfg(feature = "telemetry")]
@@ -44,6 +46,9 @@ pub(super) struct Status {
     /// What transforms count, by name.
     #[cfg(feature = "telemetry")]
     pub transforms: BTreeMap<String, Arc<Tally>>,
+    /// What inboxes count, by the name of their source.
+    #[cfg(feature = "downlink")]
+    pub downlinks: BTreeMap<String, Arc<DownlinkStats>>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Arc<SinkStats>>,
     /// The agent's own certificate, where it gets one.
@@ -80,6 +85,9 @@ struct Document<'a> {
     sources: BTreeMap<&'a str, SourceDocument<'a>>,
     #[cfg(feature = "telemetry")]
     transforms: BTreeMap<&'a str, &'a Tally>,
+    #[cfg(feature = "downlink")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    downlinks: BTreeMap<&'a str, &'a DownlinkStats>,
     sinks: BTreeMap<&'a str, &'a SinkStats>,
     #[cfg(feature = "identity")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +180,12 @@ impl Status {
                 .transforms
                 .iter()
                 .map(|(name, tally)| (&**name, &**tally))
+                .collect(),
+            #[cfg(feature = "downlink")]
+            downlinks: self
+                .downlinks
+                .iter()
+                .map(|(name, inbox)| (&**name, &**inbox))
                 .collect(),
             sinks: self
                 .sinks

@@ -29,7 +29,7 @@ pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, 
     super::print(&format!(
         "{} is good: sources {}, transforms {}, sinks {} ({checked})",
         config.display(),
-        plan.sources.len(),
+        plan.sources.len() + plan.keeping_sources().len(),
         plan.transforms.len(),
         plan.sinks.len()
     ))
@@ -69,7 +69,8 @@ pub fn sound(
 
 /// Refuses a state directory that cannot be one, or that a later dunlin wrote. Changes nothing.
 pub(super) fn check_state(plan: &Plan) -> Result<(), Failure> {
-    agent::check_state(&plan.settings.state_dir, plan.sinks.keys())
+    let (sinks, sources) = (plan.sinks.keys(), plan.keeping_sources());
+    agent::check_state(&plan.settings.state_dir, sinks, sources.into_iter())
         .map_err(|error| Failure::new(Exit::State, error))
 }
 

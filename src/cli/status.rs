@@ -65,12 +65,47 @@ fn wear(sink: &Value) -> String {
     }
 }
 
-fn render(status: &Value) -> String {
-    let text = |value: &Value| match value {
+fn text(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
-    };
+    }
+}
+
+/// What inboxes do, where there are any.
+fn downlinks(status: &Value) -> Option<Table> {
+    let mut downlinks = Table::new([
+        "downlink",
+        "state",
+        "received",
+        "repeats",
+        "handed",
+        "waiting",
+        "uncertain",
+        "dropped",
+    ]);
+    let inboxes = status["downlinks"].as_object()?;
+    for (name, inbox) in inboxes {
+        let fault = match inbox["fault"].as_str() {
+            None | Some("") => String::new(),
+            Some(fault) => format!("degraded, {fault}; "),
+        };
+        downlinks.row([
+            name.clone(),
+            format!("{fault}{}", text(&inbox["state"])),
+            text(&inbox["received"]),
+            text(&inbox["duplicates"]),
+            text(&inbox["handed"]),
+            text(&inbox["waiting"]),
+            text(&inbox["uncertain"]),
+            text(&inbox["dropped"]),
+        ]);
+    }
+    Some(downlinks)
+}
+
+fn render(status: &Value) -> String {
     let mut lines = vec![format!(
         "agent {} (boot {}, pid {}), up {} s",
         text(&status["agent"]),
@@ -134,7 +169,10 @@ fn render(status: &Value) -> String {
             wear(sink),
         ]);
     }
-    for table in [sources, sinks] {
+    for table in [Some(sources), downlinks(status), Some(sinks)]
+        .into_iter()
+        .flatten()
+    {
         lines.push(String::new());
         lines.extend(table.lines());
     }

@@ -11,7 +11,7 @@ use crate::agent::Defaults;
 use crate::exit::Exit;
 use crate::payload::{self, ItemBody, Message};
 use crate::record::{Quality, Value};
-use crate::uplink::{Event, Qos, Subscription, Uplink};
+use crate::uplink::{Event, Qos, Retained, Subscription, Uplink};
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -62,6 +62,7 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
     settings.subscriptions = vec![Subscription {
         filter: filter.clone(),
         qos: Qos::AtLeastOnce,
+        retained: Retained::EachConnect,
     }];
     runtime()?.block_on(async {
         let (_uplink, mut events) = Uplink::spawn(settings)

@@ -252,6 +252,26 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The tables in a list under a key, in its order. Empty where the key is absent.
+    pub fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        const SHAPE: &str = "a list of tables: [{ ... }, { ... }]";
+        let Some(value) = self.get(key).map(Spanned::get_ref) else {
+            return Vec::new();
+        };
+        let DeValue::Array(array) = value else {
+            self.wrong_type(key, value, SHAPE);
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(array.len());
+        for item in array {
+            match item.get_ref() {
+                DeValue::Table(table) => tables.push(self.child(key, table, item.span().start)),
+                other => self.wrong_type(key, other, SHAPE),
+            }
+        }
+        tables
+    }
+
     /// The named tables under a key, in the order of the file: `[sources.NAME]`. Empty where the key is absent.
     pub fn sections(&mut self, key: &'static str) -> Vec<(String, Section<'a>)> {
         let Some(mut parent) = self.section(key) else {

@@ -21,6 +21,7 @@ fn at(offset: u8, body: Body) -> Record {
     Record {
         monotonic_ns: 5_000_000_000 + u64::from(offset),
         wall_ns: 1_790_000_000_000_000_000 + i64::from(offset),
+        reply: None,
         body,
     }
 }

@@ -3,6 +3,7 @@
 use crate::record::{Class, Record};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::Notify;
 
 /// Records of one stream, in order, with the acknowledgement that their source waits for.
 #[derive(Debug)]
@@ -36,9 +37,17 @@ pub struct Ledger {
     produced: AtomicU64,
     released: AtomicU64,
     failed: AtomicU64,
+    resolved: Notify,
 }
 
 impl Ledger {
+    /// Waits until no record is on its way. One source waits.
+    pub async fn idle(&self) {
+        while self.pending() > 0 {
+            self.resolved.notified().await;
+        }
+    }
+
     /// Records handed to the pipeline.
     pub fn produced(&self) -> u64 {
         self.produced.load(Ordering::Acquire)
@@ -88,6 +97,7 @@ impl Drop for Shared {
                     &ledger.released
                 };
                 count.fetch_add(*records, Ordering::AcqRel);
+                ledger.resolved.notify_one();
             }
             // Where this batch failed, the inputs are dropped without `done`, and so fail.
             Owner::Inputs(inputs) if !failed => inputs.drain(..).for_each(Ack::done),

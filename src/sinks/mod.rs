@@ -9,6 +9,8 @@ mod uplink;
 use crate::buffer;
 use crate::clock::BootId;
 use crate::config::Section;
+#[cfg(feature = "downlink")]
+use crate::downlink::Inbox;
 use crate::pipeline::{self, Bodies, Inlet, Node, Role};
 use crate::stats::SinkStats;
 use std::path::PathBuf;
@@ -30,6 +32,9 @@ pub struct Context {
     pub state_dir: PathBuf,
     /// Longest delivery once the pipeline is empty.
     pub drain: Duration,
+    /// Where messages of the broker go, where a source wants them.
+    #[cfg(feature = "downlink")]
+    pub inbox: Option<Arc<Inbox>>,
     /// The agent's own certificate, where it gets one.
     #[cfg(feature = "identity")]
     pub credential: Option<Arc<crate::credential::Credential>>,
@@ -141,6 +146,9 @@ pub struct Follow<'a> {
     pub topic: &'a str,
     /// Endpoint and certificates.
     pub settings: &'a crate::uplink::Settings,
+    /// Topics that answers may go to, as filters.
+    #[cfg(feature = "downlink")]
+    pub replies: &'a [String],
 }
 
 sinks! {

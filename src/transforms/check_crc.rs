@@ -166,6 +166,7 @@ impl Sorted {
         self.kept.push(Record {
             monotonic_ns: to_ns,
             wall_ns: record.wall_ns,
+            reply: None,
             body: Body::Gap(gap()),
         });
         self.open = Some(Arc::clone(channel));

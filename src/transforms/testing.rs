@@ -11,6 +11,7 @@ pub(super) fn record(at_ms: u64, body: Body) -> Record {
     Record {
         monotonic_ns: at_ms * 1_000_000,
         wall_ns: i64::try_from(at_ms).unwrap() * 1_000_000,
+        reply: None,
         body,
     }
 }

@@ -148,6 +148,7 @@ impl Window {
                 records.push(Record {
                     monotonic_ns: at_ns,
                     wall_ns,
+                    reply: None,
                     body: summary.body(suffix, *function),
                 });
             }

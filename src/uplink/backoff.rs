@@ -5,6 +5,10 @@
 
 use super::reason::Pace;
 
+/// The least bound of the waits after the end of a connection that the broker's other clients share: the longest wait
+/// divided by this.
+const SPREAD: u64 = 12;
+
 /// A series of waits.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -34,14 +38,19 @@ impl Backoff {
 
     /// The next wait, in milliseconds.
     pub fn next_ms(&mut self, pace: Pace) -> u64 {
+        while pace == Pace::Spread && self.bound_ms() < self.max_ms / SPREAD {
+            self.attempt += 1;
+        }
         let floor_ms = match pace {
-            Pace::Normal => 0,
+            Pace::Normal | Pace::Spread => 0,
             Pace::Spare => self.max_ms / 10,
             Pace::Slow => self.max_ms / 2,
         };
         let span_ms = match pace {
             Pace::Slow => self.max_ms - floor_ms,
-            Pace::Normal | Pace::Spare => self.bound_ms().min(self.max_ms - floor_ms),
+            Pace::Normal | Pace::Spread | Pace::Spare => {
+                self.bound_ms().min(self.max_ms - floor_ms)
+            }
         };
         self.attempt = self.attempt.saturating_add(1).min(63);
         floor_ms + self.random() % (span_ms + 1)
@@ -88,6 +97,23 @@ mod tests {
             low > 180 && high > 180,
             "not uniform: {low} low, {high} high of 1000"
         );
+    }
+
+    #[test]
+    fn what_all_clients_lose_together_is_spread_from_the_first_wait() {
+        let mut backoff = Backoff::new(500, 60_000, 1);
+        backoff.next_ms(Pace::Spread);
+        // 500 ms doubled to no less than 60 s / 12, and doubled on from there.
+        assert_eq!(backoff.bound_ms(), 16_000);
+        backoff.next_ms(Pace::Spread);
+        assert_eq!(backoff.bound_ms(), 32_000);
+        let waits = (0..1_000).map(|seed| Backoff::new(500, 60_000, seed).next_ms(Pace::Spread));
+        let mean_ms = waits.sum::<u64>() / 1_000;
+        assert!((3_600..=4_400).contains(&mean_ms), "{mean_ms} of 0 to 8000");
+        // Where the longest wait is short nothing changes.
+        let mut short = Backoff::new(500, 2_000, 1);
+        short.next_ms(Pace::Spread);
+        assert_eq!(short.bound_ms(), 1_000);
     }
 
     #[test]

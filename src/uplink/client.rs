@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::UplinkError;
-use super::event::Event;
+use super::event::{Event, Receipt};
 use super::settings::Settings;
 use shown::Shown;
 use task::{Drain, Outgoing, Task};
@@ -27,12 +27,17 @@ pub(super) const EVENTS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Uplink {
     publish: mpsc::Sender<Outgoing>,
+    receipts: mpsc::Sender<Receipt>,
     drain: mpsc::Sender<Drain>,
 }
 
 /// What an uplink tells, in order.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
+
+/// Confirms messages to the broker.
+#[derive(Clone, Debug)]
+pub struct Receipts(mpsc::Sender<Receipt>);
 
 /// Room for one message.
 #[derive(Debug)]
@@ -57,6 +62,7 @@ impl Uplink {
         let mut seed = [0; 8];
         dunlin_crypto::random_bytes(&mut seed)?;
         let (publish, outgoing) = mpsc::channel(QUEUE_MAX);
+        let (receipts, confirmed) = mpsc::channel(usize::from(settings.receive_max));
         let (drain, drains) = mpsc::channel(1);
         let (events, taken) = mpsc::channel(EVENTS_MAX);
         let task = Task::new(
@@ -64,11 +70,17 @@ impl Uplink {
             shown,
             u64::from_ne_bytes(seed),
             outgoing,
+            confirmed,
             drains,
             events,
         );
         tokio::spawn(task.run());
-        Ok((Uplink { publish, drain }, Events(taken)))
+        let uplink = Uplink {
+            publish,
+            receipts,
+            drain,
+        };
+        Ok((uplink, Events(taken)))
     }
 
     /// Waits for room for one message. Dropping the future loses nothing.
@@ -103,12 +115,17 @@ impl Uplink {
         Ok(())
     }
 
+    /// What confirms messages, with `Settings::confirm_messages`.
+    pub fn receipts(&self) -> Receipts {
+        Receipts(self.receipts.clone())
+    }
+
     /// Takes no more messages, waits at most `bound` for the PUBACKs of those given (connecting again if need be),
     /// sends DISCONNECT and ends. Its events go on meanwhile; `Events::recv` gives `None` after the last.
     pub async fn drain(self, bound: Duration) -> Drained {
         let (reply, done) = oneshot::channel();
         let deadline = tokio::time::Instant::now() + bound;
-        let Uplink { publish, drain } = self;
+        let Uplink { publish, drain, .. } = self;
         drop(publish);
         if drain
             .send(Drain {
@@ -124,14 +141,42 @@ impl Uplink {
     }
 }
 
+impl Receipts {
+    /// One whose receipts go to a test.
+    #[cfg(test)]
+    pub(crate) fn channel(max: usize) -> (Receipts, mpsc::Receiver<Receipt>) {
+        let (receipts, confirmed) = mpsc::channel(max);
+        (Receipts(receipts), confirmed)
+    }
+
+    /// Confirms a message. Waits while as many wait as the broker sends ahead; where the connection that brought it is
+    /// gone the broker sends it again.
+    pub async fn confirm(&self, receipt: Receipt) -> Result<(), UplinkError> {
+        let sent = self.0.send(receipt).await;
+        sent.map_err(|_| UplinkError::Ended)
+    }
+}
+
 impl Permit<'_> {
     /// Gives a message. `token` is the caller's own number for it; numbers that follow each other are acknowledged in
     /// ranges. The topic is cheapest as the same `Arc<str>` each time.
     pub fn publish(self, token: u64, topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) {
+        self.publish_reply(token, topic, payload, None);
+    }
+
+    /// The same for what answers a request, whose correlation data goes back with it.
+    pub fn publish_reply(
+        self,
+        token: u64,
+        topic: impl Into<Arc<str>>,
+        payload: impl Into<Bytes>,
+        correlation: Option<Bytes>,
+    ) {
         self.0.send(Outgoing {
             token,
             topic: topic.into(),
             payload: payload.into(),
+            correlation,
         });
     }
 }

@@ -214,10 +214,12 @@ impl Lost {
     /// How soon to connect again.
     pub fn pace(&self) -> Pace {
         match self {
+            Lost::Kicked { reason, .. } if reason.pace() == Pace::Normal => Pace::Spread,
             Lost::Refused { reason, .. } | Lost::Kicked { reason, .. } => reason.pace(),
             Lost::NotLoopback(_) | Lost::NoQos1 => Pace::Slow,
             Lost::Tls(error) if !error.is_retryable() => Pace::Slow,
             Lost::Tls(_) | Lost::Protocol(_) => Pace::Spare,
+            Lost::Closed | Lost::Io { .. } => Pace::Spread,
             _ => Pace::Normal,
         }
     }

@@ -88,7 +88,15 @@ pub enum Event {
         /// Granted `QoS`, or the refusal.
         result: Result<Qos, ReasonCode>,
     },
-    /// A message arrived on a subscription. Where it came with `QoS` 1 its PUBACK is sent when this event is taken.
+    /// The broker answered that a forgotten filter is unsubscribed, or why it is not.
+    Unsubscribed {
+        /// Topic filter.
+        filter: String,
+        /// What it said.
+        reason: ReasonCode,
+    },
+    /// A message arrived on a subscription. Where it came with `QoS` 1 its PUBACK is sent when this event is taken, or,
+    /// with `Settings::confirm_messages`, when its receipt is given back.
     Message(Message),
 }
 
@@ -105,4 +113,43 @@ pub struct Message {
     pub retained: bool,
     /// Whether the broker may have sent it before.
     pub duplicate: bool,
+    /// Where the sender waits for an answer.
+    pub response_topic: Option<Arc<str>>,
+    /// What the sender knows the answer by; it goes back as it came.
+    pub correlation: Option<Bytes>,
+    /// What confirms it.
+    pub receipt: Receipt,
+}
+
+impl Message {
+    /// Bytes that it brings.
+    pub fn bytes(&self) -> usize {
+        let reply = self.response_topic.as_ref().map_or(0, |topic| topic.len());
+        let correlation = self.correlation.as_ref().map_or(0, Bytes::len);
+        self.topic.len() + self.payload.len() + reply + correlation
+    }
+}
+
+/// Names one arrival of a message: it is confirmed on the connection that brought it, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub(super) connection: u64,
+    /// 0 at `QoS` 0, which needs no confirmation.
+    pub(super) packet_id: u16,
+}
+
+impl Receipt {
+    /// One for a test.
+    #[cfg(test)]
+    pub(crate) fn of(connection: u64, packet_id: u16) -> Receipt {
+        Receipt {
+            connection,
+            packet_id,
+        }
+    }
+
+    /// The packet id, by which a broker that keeps its session repeats the message.
+    pub fn packet_id(self) -> u16 {
+        self.packet_id
+    }
 }

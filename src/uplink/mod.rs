@@ -17,10 +17,10 @@ pub mod standby;
 mod client;
 mod transport;
 
-pub use client::{Drained, Events, Permit, Uplink};
+pub use client::{Drained, Events, Permit, Receipts, Uplink};
 pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::{Lost, UplinkError};
-pub use event::{Event, Message};
+pub use event::{Event, Message, Receipt};
 pub use reason::ReasonCode;
-pub use settings::{BackoffSettings, Qos, Settings, Subscription, TlsFiles};
+pub use settings::{BackoffSettings, Qos, Retained, Settings, Subscription, TlsFiles};
 pub use standby::StandbySettings;

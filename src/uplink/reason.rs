@@ -178,6 +178,8 @@ pub enum Verdict {
 pub enum Pace {
     /// Plain backoff.
     Normal,
+    /// Backoff that begins wide: the broker has perhaps lost all of its clients in the same moment.
+    Spread,
     /// Not before a tenth of the longest backoff: the server asked to be spared.
     Spare,
     /// Not before half of the longest backoff: trying again soon cannot help, or would fight another client.

@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::codec::{self, ConnAck, Malformed, Packet, PubAck};
+use super::codec::{self, ConnAck, Malformed, Packet, PubAck, SubAck};
 use super::endpoint::Endpoint;
 use super::error::Lost;
-use super::event::{Event, Message};
+use super::event::{Event, Message, Receipt};
 use super::reason::{ReasonCode, Verdict};
 use super::settings::{Qos, Settings, Subscription};
 use latency::Latency;
@@ -32,8 +32,9 @@ pub use parking::{PARKED_MAX, PARKED_MAX_BYTES};
 
 /// Bytes waiting to be written above which nothing more is encoded.
 pub const OUTPUT_MAX_BYTES: usize = 256 << 10;
-/// Receive Maximum that we announce: `QoS` 1 messages that the broker may send ahead of our PUBACKs.
-pub const RECEIVE_MAX: u16 = 256;
+/// Packet ids of SUBSCRIBE and of UNSUBSCRIBE, one a filter.
+const SUBSCRIBE_ID: u16 = PUBLISH_ID_MAX + 1;
+const UNSUBSCRIBE_ID: u16 = SUBSCRIBE_ID + 500;
 /// Longest wait for a ping's answer, in milliseconds.
 pub const PING_TIMEOUT_MS: u64 = 10_000;
 
@@ -52,7 +53,11 @@ pub struct Session {
     output: Vec<u8>,
     written: usize,
     input: Vec<u8>,
-    events: VecDeque<(u64, Event, u16)>,
+    events: VecDeque<Event>,
+    /// Bytes of the messages among them.
+    held_bytes: usize,
+    /// Messages of this connection that the caller has not confirmed.
+    unconfirmed: usize,
     client_id: Arc<str>,
     /// The caller knows that parking is full.
     full_told: bool,
@@ -89,6 +94,7 @@ impl Session {
     /// A session without a connection. `seed` is for jitter.
     pub fn new(settings: Settings, seed: u64) -> Session {
         let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let established = settings.confirm_messages && settings.session_expiry_s > 0;
         Session {
             parking: Parking::new(
                 millis(settings.backoff.base),
@@ -99,13 +105,16 @@ impl Session {
             window: Window::new(settings.inflight_max, settings.inflight_max_bytes),
             client_id: settings.client_id.as_str().into(),
             settings,
-            established: false,
+            // What an earlier process had not confirmed, and what was sent since, is in the session that it left.
+            established,
             connection: None,
             connections: 0,
             output: Vec::new(),
             written: 0,
             input: Vec::new(),
             events: VecDeque::new(),
+            held_bytes: 0,
+            unconfirmed: 0,
             full_told: false,
             stray_acks: 0,
         }
@@ -131,7 +140,7 @@ impl Session {
                 clean_start,
                 keep_alive_s: self.settings.keep_alive_s,
                 session_expiry_s: self.settings.session_expiry_s,
-                receive_max: RECEIVE_MAX,
+                receive_max: self.settings.receive_max,
                 packet_max_bytes: self.settings.packet_max_bytes,
                 topic_alias_max: 0,
             },
@@ -156,6 +165,7 @@ impl Session {
     /// The connection is gone. Everything without a PUBACK waits for the next.
     pub fn close(&mut self) {
         self.connection = None;
+        self.unconfirmed = 0;
         self.output.clear();
         self.written = 0;
         self.input.clear();
@@ -213,13 +223,26 @@ impl Session {
 
     /// Takes a message. The caller has seen `room() > 0`; it is sent by `pump`.
     pub fn publish(&mut self, token: u64, topic: Arc<str>, payload: Bytes) {
+        self.publish_reply(token, topic, payload, None);
+    }
+
+    /// The same for what answers a request, whose correlation data goes back with it.
+    pub fn publish_reply(
+        &mut self,
+        token: u64,
+        topic: Arc<str>,
+        payload: Bytes,
+        correlation: Option<Bytes>,
+    ) {
         let fault = if topic.is_empty() || topic.len() > 65_535 || topic.contains(['+', '#', '\0'])
         {
             Some((
                 ReasonCode::TOPIC_NAME_INVALID,
                 "a topic is 1 to 65535 bytes without + # NUL",
             ))
-        } else if payload.len() > (1 << 28) - 70_000 {
+        } else if payload.len() > (1 << 28) - 140_000
+            || correlation.as_ref().is_some_and(|data| data.len() > 65_535)
+        {
             Some((ReasonCode::PACKET_TOO_LARGE, "larger than any MQTT packet"))
         } else {
             None
@@ -241,6 +264,7 @@ impl Session {
             token,
             topic,
             payload,
+            correlation,
         });
     }
 
@@ -314,28 +338,8 @@ impl Session {
                 self.puback(&puback, now_ms);
                 Ok(())
             }
-            (Packet::SubAck(suback), true) => {
-                let index = suback
-                    .packet_id
-                    .checked_sub(PUBLISH_ID_MAX + 1)
-                    .map(usize::from);
-                let Some(asked) = index.and_then(|i| self.settings.subscriptions.get(i)) else {
-                    return Err(Malformed::protocol("a SUBACK for nothing that was asked").into());
-                };
-                let &[code] = suback.reasons else {
-                    return Err(
-                        Malformed::protocol("a SUBACK for another number of filters").into(),
-                    );
-                };
-                let result = match code {
-                    0 => Ok(Qos::AtMostOnce),
-                    1 => Ok(Qos::AtLeastOnce),
-                    code => Err(ReasonCode(code)),
-                };
-                let filter = asked.filter.clone();
-                self.event(Event::Subscribed { filter, result });
-                Ok(())
-            }
+            (Packet::SubAck(suback), true) => self.suback(&suback),
+            (Packet::UnsubAck(unsuback), true) => self.unsuback(&unsuback),
             (Packet::Publish(publish), true) => {
                 if publish.alias.is_some() {
                     let reason = ReasonCode::TOPIC_ALIAS_INVALID;
@@ -356,10 +360,18 @@ impl Session {
                     },
                     retained: publish.retained,
                     duplicate: publish.duplicate,
+                    response_topic: publish.response_topic.map(Arc::from),
+                    correlation: publish.correlation.map(Bytes::copy_from_slice),
+                    receipt: Receipt {
+                        connection: self.connections,
+                        packet_id: publish.packet_id,
+                    },
                 };
-                let number = self.connections;
-                self.events
-                    .push_back((number, Event::Message(message), publish.packet_id));
+                self.held_bytes += message.bytes();
+                if self.settings.confirm_messages && publish.packet_id != 0 {
+                    self.unconfirmed += 1;
+                }
+                self.event(Event::Message(message));
                 Ok(())
             }
             // Any byte received answers a ping.
@@ -418,8 +430,13 @@ impl Session {
         self.established =
             connack.session_expiry_s != Some(0) && self.settings.session_expiry_s > 0;
         let subscriptions: &[Subscription] = &self.settings.subscriptions;
-        for (packet_id, subscription) in (PUBLISH_ID_MAX + 1..=u16::MAX).zip(subscriptions) {
+        for (packet_id, subscription) in (SUBSCRIBE_ID..UNSUBSCRIBE_ID).zip(subscriptions) {
             codec::subscribe(&mut self.output, packet_id, subscription);
+        }
+        if connack.session_present {
+            for (packet_id, filter) in (UNSUBSCRIBE_ID..=u16::MAX).zip(&self.settings.forgotten) {
+                codec::unsubscribe(&mut self.output, packet_id, filter);
+            }
         }
         self.event(Event::Connected {
             endpoint,
@@ -428,6 +445,31 @@ impl Session {
             inflight_max,
         });
         self.pump(now_ms);
+        Ok(())
+    }
+
+    fn suback(&mut self, suback: &SubAck<'_>) -> Result<(), Lost> {
+        let (index, code) = answered(suback, SUBSCRIBE_ID)?;
+        let Some(asked) = self.settings.subscriptions.get(index) else {
+            return Err(Malformed::protocol("a SUBACK for nothing that was asked").into());
+        };
+        let result = match code {
+            0 => Ok(Qos::AtMostOnce),
+            1 => Ok(Qos::AtLeastOnce),
+            code => Err(ReasonCode(code)),
+        };
+        let filter = asked.filter.clone();
+        self.event(Event::Subscribed { filter, result });
+        Ok(())
+    }
+
+    fn unsuback(&mut self, unsuback: &SubAck<'_>) -> Result<(), Lost> {
+        let (index, code) = answered(unsuback, UNSUBSCRIBE_ID)?;
+        let Some(filter) = self.settings.forgotten.get(index).cloned() else {
+            return Err(Malformed::protocol("an UNSUBACK for nothing that was asked").into());
+        };
+        let reason = ReasonCode(code);
+        self.event(Event::Unsubscribed { filter, reason });
         Ok(())
     }
 
@@ -446,9 +488,7 @@ impl Session {
         match reason.verdict() {
             Verdict::Done => {
                 match self.events.back_mut() {
-                    Some((_, Event::Acked { last, .. }, _))
-                        if last.checked_add(1) == Some(token) =>
-                    {
+                    Some(Event::Acked { last, .. }) if last.checked_add(1) == Some(token) => {
                         *last = token;
                     }
                     _ => self.event(Event::Acked {
@@ -494,7 +534,7 @@ impl Session {
     }
 
     fn event(&mut self, event: Event) {
-        self.events.push_back((self.connections, event, 0));
+        self.events.push_back(event);
     }
 
     /// Puts an event of the caller behind those of the session.
@@ -502,13 +542,37 @@ impl Session {
         self.event(event);
     }
 
-    /// The next event. Taking a message of `QoS` 1 puts its PUBACK into the output.
+    /// The next event. Taking a message confirms it, unless the caller does.
     pub fn next_event(&mut self) -> Option<Event> {
-        let (connection, event, packet_id) = self.events.pop_front()?;
-        if packet_id != 0 && connection == self.connections && self.is_connected() {
-            codec::puback(&mut self.output, packet_id);
+        let event = self.events.pop_front()?;
+        if let Event::Message(message) = &event {
+            self.held_bytes -= message.bytes();
+            if !self.settings.confirm_messages {
+                self.confirm(message.receipt);
+            }
         }
         Some(event)
+    }
+
+    /// The caller has the message durably: its PUBACK goes out. On another connection than the one that brought it the
+    /// id may be another message's, and the broker sends it again.
+    pub fn confirm(&mut self, receipt: Receipt) {
+        let current = receipt.connection == self.connections && self.is_connected();
+        if receipt.packet_id != 0 && current {
+            codec::puback(&mut self.output, receipt.packet_id);
+            self.unconfirmed = self.unconfirmed.saturating_sub(1);
+        }
+    }
+
+    /// Whether more messages came and are not confirmed than the Receive Maximum allows: brokers do that (mosquitto 2.0.11
+    /// sends up to 20 for each PUBACK), and are then not read from until there are less.
+    pub fn is_overrun(&self) -> bool {
+        self.unconfirmed > usize::from(self.settings.receive_max)
+    }
+
+    /// Bytes of the messages among the events not yet taken.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Events not yet taken.
@@ -522,4 +586,14 @@ impl Session {
             codec::disconnect(&mut self.output, reason);
         }
     }
+}
+
+/// Which of the filters an answer is for, by the first packet id of its kind, and its one reason code.
+fn answered(suback: &SubAck<'_>, first_id: u16) -> Result<(usize, u8), Lost> {
+    let &[code] = suback.reasons else {
+        return Err(Malformed::protocol("a SUBACK for another number of filters").into());
+    };
+    let index = suback.packet_id.checked_sub(first_id).map(usize::from);
+    // An id below the first is of no filter.
+    Ok((index.unwrap_or(usize::MAX), code))
 }

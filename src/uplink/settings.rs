@@ -44,6 +44,14 @@ pub struct Settings {
     pub standby: StandbySettings,
     /// Subscribed after each connect; at most 500.
     pub subscriptions: Vec<Subscription>,
+    /// Filters of an earlier process that the session may still have: unsubscribed after each connect that finds it; at
+    /// most 30.
+    pub forgotten: Vec<String>,
+    /// Receive Maximum that we announce: `QoS` 1 messages that the broker may send ahead of our PUBACKs; at least 1.
+    pub receive_max: u16,
+    /// Messages are confirmed by their receipts, once the caller has them durably, and the first connection of a process
+    /// asks for the session of the last one. Otherwise taking the event confirms.
+    pub confirm_messages: bool,
 }
 
 /// What mutual TLS needs; files are PEM.
@@ -84,6 +92,19 @@ pub struct Subscription {
     pub filter: String,
     /// Highest quality of service.
     pub qos: Qos,
+    /// When messages come that the broker kept from before (Retain Handling).
+    pub retained: Retained,
+}
+
+/// When a subscription brings the messages that the broker kept for its topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retained {
+    /// At each connect.
+    EachConnect,
+    /// When the session has not had the subscription yet.
+    NewSession,
+    /// Not at all.
+    Never,
 }
 
 impl Settings {
@@ -109,6 +130,9 @@ impl Settings {
             },
             standby: StandbySettings::default(),
             subscriptions: Vec::new(),
+            forgotten: Vec::new(),
+            receive_max: 256,
+            confirm_messages: false,
         }
     }
 
@@ -151,8 +175,11 @@ impl Settings {
         if self.backoff.base.is_zero() || self.backoff.max < self.backoff.base {
             return bad("backoff", "use 0 < base <= max");
         }
-        if self.subscriptions.len() > 500 {
-            return bad("subscriptions", "use at most 500");
+        if self.subscriptions.len() > 500 || self.forgotten.len() > 30 {
+            return bad("subscriptions", "use at most 500, and 30 forgotten ones");
+        }
+        if self.receive_max == 0 {
+            return bad("receive_max", "use at least 1");
         }
         for subscription in &self.subscriptions {
             let filter = &subscription.filter;

@@ -80,6 +80,13 @@ impl Broker {
         child.wait().unwrap();
     }
 
+    /// Kills it: its sessions are gone with it.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// A subscriber with a session that outlives connections, which gets everything below `dunlin/`.
     pub fn subscribe(&self) -> Subscriber {
         let file = self.dir.join("received");

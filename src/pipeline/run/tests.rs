@@ -23,6 +23,7 @@ fn numbered(number: u64) -> Record {
     Record {
         monotonic_ns: number,
         wall_ns: 0,
+        reply: None,
         body: Body::Gap(Gap {
             from_ns: 0,
             to_ns: 0,

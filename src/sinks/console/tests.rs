@@ -72,6 +72,7 @@ async fn shown(reader: Reader, count: u64) -> (u64, String) {
         let record = Record {
             monotonic_ns: 0,
             wall_ns: 1_500_000_000,
+            reply: None,
             body,
         };
         let batch = Batch {

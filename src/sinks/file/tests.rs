@@ -47,6 +47,8 @@ impl Rig {
         })
         .unwrap();
         let context = crate::sinks::Context {
+            #[cfg(feature = "downlink")]
+            inbox: None,
             agent: "gw".into(),
             boot: BOOT,
             stats: Arc::default(),
@@ -71,6 +73,7 @@ impl Rig {
         let record = |value: &f64| Record {
             monotonic_ns: 7,
             wall_ns: 0,
+            reply: None,
             body: Body::Sample {
                 channel: Arc::clone(&channel),
                 value: Value::Float(*value),

@@ -2,6 +2,8 @@
 
 use super::super::Own;
 use super::endpoints::{breaker, endpoints, shows_another, tls, usable};
+#[cfg(feature = "downlink")]
+use super::replies::Replies;
 use crate::buffer::{Commit, Options, Policy};
 use crate::config::Section;
 use crate::payload::Encoding;
@@ -12,7 +14,7 @@ use std::time::Duration;
 const TOPIC: &str = "dunlin/{agent}/{stream}";
 
 /// An uplink sink as configured.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Settings {
     /// Name of the sink.
     pub name: String,
@@ -29,6 +31,9 @@ pub(super) struct Settings {
     pub records_per_message_max: usize,
     /// The store.
     pub buffer: Buffer,
+    /// Which answers are published.
+    #[cfg(feature = "downlink")]
+    pub replies: Option<Replies>,
 }
 
 /// The store of a sink as configured.
@@ -182,6 +187,8 @@ impl Settings {
         uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
         uplink.standby = breaker(section);
         let buffer = Buffer::configure(section);
+        #[cfg(feature = "downlink")]
+        let replies = Replies::configure(section);
         if uplink.backoff.max < uplink.backoff.base {
             section.problem(
                 "backoff_max_ms",
@@ -219,6 +226,8 @@ impl Settings {
             encoding,
             records_per_message_max: usize::try_from(records).unwrap_or(1),
             buffer,
+            #[cfg(feature = "downlink")]
+            replies,
         })
     }
 }

@@ -5,6 +5,8 @@ use super::ledger::{self, Ledger};
 use super::message;
 use super::quarantine::Quarantine;
 use crate::buffer::{self, Chunk, Frame, Reader, Store};
+#[cfg(feature = "downlink")]
+use crate::downlink::Inbox;
 use crate::record::Class;
 use crate::stats::SinkStats;
 use crate::uplink::{Event, Events, Uplink, UplinkError};
@@ -55,6 +57,9 @@ pub(super) struct Parts {
     pub stats: Arc<SinkStats>,
     /// Tells consumers of damage.
     pub gaps: Arc<GapStream>,
+    /// Takes what the broker sends.
+    #[cfg(feature = "downlink")]
+    pub inbox: Option<Arc<Inbox>>,
     /// Takes what the broker refuses for ever.
     pub quarantine: Arc<Quarantine>,
     /// Longest delivery once nothing more is stored.
@@ -193,12 +198,14 @@ impl Delivery {
             match message::read(&stored) {
                 Ok(message) => {
                     let payload = stored.slice_ref(message.payload);
+                    let correlation = message.correlation.map(|data| stored.slice_ref(data));
                     let topic = shared(&mut self.topics, message.topic);
                     // The sink's own gap records are no records of a source: counted as uplinked, sums would not add up.
                     let own = message.stream == GAP_STREAM;
                     let records = if own { 0 } else { u64::from(message.records) };
                     self.ledgers[class as usize].sent(position, records);
-                    permit.publish(ledger::token(class, position), topic, payload);
+                    let token = ledger::token(class, position);
+                    permit.publish_reply(token, topic, payload, correlation);
                 }
                 Err(error) => {
                     drop(permit);
@@ -254,6 +261,10 @@ impl Delivery {
                 stats.connects.add(1);
                 stats.state.set(format!("connected to {endpoint}"));
                 tracing::info!(%endpoint, session_present, "uplink connected");
+                #[cfg(feature = "downlink")]
+                if let Some(inbox) = &self.parts.inbox {
+                    inbox.connected(session_present);
+                }
                 self.connection(true);
             }
             Event::Disconnected {
@@ -266,6 +277,10 @@ impl Delivery {
                     .state
                     .set(format!("not connected to {endpoint}: {reason}"));
                 tracing::warn!(%endpoint, retry_ms, "uplink not connected: {reason}");
+                #[cfg(feature = "downlink")]
+                if let Some(inbox) = &self.parts.inbox {
+                    inbox.disconnected();
+                }
                 self.connection(false);
             }
             Event::Deferred {
@@ -296,7 +311,24 @@ impl Delivery {
                 tracing::error!(messages, bytes, "{words}");
                 stats.state.set(words);
             }
-            Event::Subscribed { .. } | Event::Message(_) => {}
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Message(_) => {
+                #[cfg(feature = "downlink")]
+                self.bring(event);
+            }
+        }
+    }
+
+    /// Gives the inbox what is for it.
+    #[cfg(feature = "downlink")]
+    fn bring(&self, event: Event) {
+        let Some(inbox) = &self.parts.inbox else {
+            return;
+        };
+        match event {
+            Event::Subscribed { filter, result } => inbox.subscribed(filter, result),
+            Event::Unsubscribed { filter, reason } => inbox.unsubscribed(&filter, reason),
+            Event::Message(message) => inbox.offer(message),
+            _ => {}
         }
     }
 

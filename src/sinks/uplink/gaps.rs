@@ -234,6 +234,7 @@ fn gap(now_ns: u64, cause: Cause, lost: Option<u64>, detail: String) -> Record {
     Record {
         monotonic_ns: now_ns,
         wall_ns: clock::wall_ns(),
+        reply: None,
         body: Body::Gap(Gap {
             from_ns: now_ns,
             to_ns: now_ns,

@@ -11,6 +11,8 @@ mod gaps;
 mod ledger;
 pub(super) mod message;
 mod quarantine;
+#[cfg(feature = "downlink")]
+mod replies;
 mod stage;
 
 use super::{Context, Follow, Own, SinkError};
@@ -70,6 +72,12 @@ impl Uplink {
         Follow {
             topic: &self.settings.topic,
             settings: &self.settings.uplink,
+            #[cfg(feature = "downlink")]
+            replies: self
+                .settings
+                .replies
+                .as_ref()
+                .map_or(&[], |replies| &replies.topics),
         }
     }
 
@@ -139,23 +147,46 @@ impl Uplink {
         if self.settings.own {
             settings.credential.clone_from(&context.credential);
         }
+        #[cfg(feature = "downlink")]
+        if let Some(inbox) = &context.inbox {
+            inbox
+                .recovered()
+                .await
+                .map_err(|source| self.refused(source))?;
+            settings.subscriptions = inbox.subscriptions();
+            settings.forgotten = inbox.forgotten();
+            (settings.receive_max, settings.packet_max_bytes) = inbox.bounds();
+            settings.confirm_messages = true;
+        }
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
+        #[cfg(feature = "downlink")]
+        let receipts = uplink.receipts();
         let delivery = Delivery::new(Parts {
             store: Arc::clone(&store),
             uplink,
             events,
             stats: Arc::clone(&context.stats),
             gaps,
+            #[cfg(feature = "downlink")]
+            inbox: context.inbox.clone(),
             quarantine: Arc::new(Quarantine::new(context.state_dir.join("rejected"))),
             drain: context.drain,
         });
         let bytes_max = self.settings.buffer.options().append_bytes_max();
-        let stage = Stage::new(
+        #[cfg_attr(
+            not(feature = "downlink"),
+            expect(unused_mut, reason = "it has no answers")
+        )]
+        let mut stage = Stage::new(
             form,
             Arc::clone(&store),
             bytes_max,
             Arc::clone(&context.stats),
         );
+        #[cfg(feature = "downlink")]
+        {
+            stage.replies = self.settings.replies.take();
+        }
         let (all_stored, stored) = oneshot::channel();
         let keep = async {
             stage
@@ -172,7 +203,21 @@ impl Uplink {
                 DeliverError::Uplink(source) => failed(source),
             })
         };
-        tokio::try_join!(keep, deliver)?;
+        #[cfg(feature = "downlink")]
+        let take_in = async {
+            match &context.inbox {
+                Some(inbox) => inbox.take_in(receipts).await,
+                None => std::future::pending().await,
+            }
+        };
+        #[cfg(not(feature = "downlink"))]
+        let take_in = std::future::pending::<Result<(), buffer::Error>>();
+        let both = async { tokio::try_join!(keep, deliver) };
+        tokio::select! {
+            ended = both => ended.map(drop)?,
+            // It ends by itself with the uplink, which the delivery reports.
+            failed = take_in => failed.map_err(|source| self.refused(source))?,
+        }
         store
             .flush_cursor()
             .await

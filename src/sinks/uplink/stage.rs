@@ -1,6 +1,8 @@
 //! From the pipeline into the buffer: batches become messages, messages become durable, then the ack is given.
 
 use super::message::{self, Message};
+#[cfg(feature = "downlink")]
+use super::replies::Replies;
 use crate::buffer::{self, Store};
 use crate::clock::BootId;
 use crate::payload::{Encoding, Envelope};
@@ -63,6 +65,7 @@ impl Form {
             topic,
             seq,
             records: u32::try_from(records.len()).expect("messages are bounded"),
+            correlation: None,
             payload: &[],
         };
         message::write_header(&header, out);
@@ -88,16 +91,18 @@ const HELD_LOOK: Duration = Duration::from_secs(1);
 
 /// Takes batches and stores them.
 pub(super) struct Stage {
-    form: Form,
+    pub(super) form: Form,
     store: Arc<Store>,
     append_bytes_max: u64,
-    stats: Arc<SinkStats>,
+    #[cfg(feature = "downlink")]
+    pub(super) replies: Option<Replies>,
+    pub(super) stats: Arc<SinkStats>,
 }
 
 /// Batches of one class, made into one append.
 #[derive(Default)]
-struct Group {
-    frames: buffer::Batch,
+pub(super) struct Group {
+    pub(super) frames: buffer::Batch,
     acks: Vec<Ack>,
     records: u64,
     /// Stream and last sequence of each, for the log line that says what is durable.
@@ -116,6 +121,8 @@ impl Stage {
             form,
             store,
             append_bytes_max,
+            #[cfg(feature = "downlink")]
+            replies: None,
             stats,
         }
     }
@@ -159,6 +166,13 @@ impl Stage {
         Ok(())
     }
 
+    /// The first of the records that go into messages of the stream.
+    #[cfg(not(feature = "downlink"))]
+    #[expect(clippy::unused_self, reason = "without answers all of them do")]
+    fn own<'a>(&self, records: &'a [Record]) -> &'a [Record] {
+        records
+    }
+
     /// Numbers the records of a batch and writes them as messages into the group of their class.
     fn add(&self, batch: Batch, streams: &mut HashMap<Arc<str>, Numbering>, group: &mut Group) {
         let numbering = streams
@@ -169,7 +183,12 @@ impl Stage {
             });
         let mut rest = batch.records.as_slice();
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(message_records(rest, &self.form));
+            #[cfg(feature = "downlink")]
+            if self.reply(&rest[0], batch.class, group) {
+                rest = &rest[1..];
+                continue;
+            }
+            let (now, later) = rest.split_at(message_records(self.own(rest), &self.form));
             let seq = numbering.next_seq;
             group.frames.push_with(|out| {
                 let before = out.len();
@@ -186,7 +205,9 @@ impl Stage {
             rest = later;
         }
         group.records += batch.records.len() as u64;
-        group.through.insert(batch.stream, numbering.next_seq - 1);
+        if let Some(last) = numbering.next_seq.checked_sub(1) {
+            group.through.insert(batch.stream, last);
+        }
         group.acks.push(batch.ack);
     }
 
@@ -282,7 +303,7 @@ fn message_records(records: &[Record], form: &Form) -> usize {
 }
 
 /// About how many bytes a record takes in a message, on the large side.
-fn bytes_about(record: &Record) -> usize {
+pub(super) fn bytes_about(record: &Record) -> usize {
     const FIXED: usize = 160;
     match &record.body {
         Body::Sample { channel, .. } => FIXED + channel.name.len() + channel.unit.len(),

@@ -153,6 +153,7 @@ fn at(anchor: Anchor, monotonic_ns: u64, body: Body) -> Record {
     Record {
         monotonic_ns,
         wall_ns: anchor.wall_ns(monotonic_ns),
+        reply: None,
         body,
     }
 }

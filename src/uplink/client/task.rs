@@ -14,7 +14,7 @@ use super::{Drained, QUEUE_MAX};
 use crate::uplink::backoff::Backoff;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
-use crate::uplink::event::Event;
+use crate::uplink::event::{Event, Receipt};
 use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
@@ -25,6 +25,8 @@ use crate::uplink::transport::{self, Progress, Security, Stream};
 const READ_BYTES: usize = 64 << 10;
 /// Events held by the session above which nothing is read.
 const EVENTS_HELD_MAX: usize = 4096;
+/// Bytes of messages held by the session above which nothing is read.
+const MESSAGE_BYTES_HELD_MAX: usize = 1 << 20;
 /// Longest time to get a DISCONNECT out.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -33,6 +35,7 @@ pub(super) struct Outgoing {
     pub(super) token: u64,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
+    pub(super) correlation: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub(super) struct Task {
     backoff: Backoff,
     standby: Standby,
     outgoing: mpsc::Receiver<Outgoing>,
+    confirmed: mpsc::Receiver<Receipt>,
     drains: mpsc::Receiver<Drain>,
     events: mpsc::Sender<Event>,
     drain: Option<Drain>,
@@ -61,6 +65,7 @@ impl Task {
         shown: Shown,
         seed: u64,
         outgoing: mpsc::Receiver<Outgoing>,
+        confirmed: mpsc::Receiver<Receipt>,
         drains: mpsc::Receiver<Drain>,
         events: mpsc::Sender<Event>,
     ) -> Task {
@@ -76,6 +81,7 @@ impl Task {
             shown,
             backoff,
             outgoing,
+            confirmed,
             drains,
             events,
             drain: None,
@@ -282,7 +288,9 @@ impl Task {
         if self.drained() {
             return Err(Lost::Drained);
         }
-        let paused = self.session.events_waiting() >= EVENTS_HELD_MAX;
+        let paused = self.session.events_waiting() >= EVENTS_HELD_MAX
+            || self.session.held_bytes() >= MESSAGE_BYTES_HELD_MAX
+            || self.session.is_overrun();
         if paused {
             self.session.excuse_silence(now_ms);
         }
@@ -315,10 +323,11 @@ impl Task {
                 }
                 self.visited(progress, input, endpoint)?;
             }
+            Some(receipt) = self.confirmed.recv() => self.session.confirm(receipt),
             count = self.outgoing.recv_many(&mut self.batch, room), if more => {
                 debug_assert_eq!(count, self.batch.len());
-                for Outgoing { token, topic, payload } in self.batch.drain(..) {
-                    self.session.publish(token, topic, payload);
+                for Outgoing { token, topic, payload, correlation } in self.batch.drain(..) {
+                    self.session.publish_reply(token, topic, payload, correlation);
                 }
             }
             _ = async { self.events.reserve().await.is_ok() }, if telling => self.hand_over(),

@@ -14,6 +14,8 @@ pub enum Packet<'a> {
     PubAck(PubAck<'a>),
     /// Answer to our SUBSCRIBE.
     SubAck(SubAck<'a>),
+    /// Answer to our UNSUBSCRIBE.
+    UnsubAck(SubAck<'a>),
     /// Answer to our PINGREQ.
     PingResp,
     /// The broker ends the connection.
@@ -56,6 +58,10 @@ pub struct Publish<'a> {
     pub retained: bool,
     /// Sent before, perhaps.
     pub duplicate: bool,
+    /// Where the sender waits for an answer.
+    pub response_topic: Option<&'a str>,
+    /// What the sender knows the answer by.
+    pub correlation: Option<&'a [u8]>,
     /// Payload.
     pub payload: &'a [u8],
 }
@@ -71,10 +77,10 @@ pub struct PubAck<'a> {
     pub detail: &'a str,
 }
 
-/// SUBACK.
+/// SUBACK, or UNSUBACK, which is made the same way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SubAck<'a> {
-    /// Of the SUBSCRIBE.
+    /// Of the SUBSCRIBE or UNSUBSCRIBE.
     pub packet_id: u16,
     /// One code a filter.
     pub reasons: &'a [u8],
@@ -124,17 +130,8 @@ pub fn decode(first: u8, body: &[u8]) -> Result<Packet<'_>, Malformed> {
         2 => connack(&mut reader).map(|connack| Packet::ConnAck(Box::new(connack))),
         3 => publish(flags, reader).map(Packet::Publish),
         4 => puback(&mut reader).map(Packet::PubAck),
-        9 => {
-            let packet_id = reader.packet_id()?;
-            reader.properties(&mut |_, _| Ok(()))?;
-            if reader.0.is_empty() {
-                return Err(Malformed::packet("a SUBACK without a reason code"));
-            }
-            Ok(Packet::SubAck(SubAck {
-                packet_id,
-                reasons: reader.0,
-            }))
-        }
+        9 => suback(reader).map(Packet::SubAck),
+        11 => suback(reader).map(Packet::UnsubAck),
         13 if body.is_empty() => Ok(Packet::PingResp),
         13 => Err(Malformed::packet("a PINGRESP with a body")),
         14 => disconnect(&mut reader).map(Packet::Disconnect),
@@ -204,13 +201,21 @@ fn publish(flags: u8, mut reader: Reader<'_>) -> Result<Publish<'_>, Malformed> 
         return Err(Malformed::packet("a topic name with a wildcard"));
     }
     let packet_id = if qos == 0 { 0 } else { reader.packet_id()? };
-    let mut alias = None;
+    let (mut alias, mut response_topic, mut correlation) = (None, None, None);
     reader.properties(&mut |id, value| {
-        if let (0x23, Property::U16(v)) = (id, value) {
-            alias = Some(v);
+        match (id, value) {
+            (0x23, Property::U16(v)) => alias = Some(v),
+            (0x08, Property::Text(v)) => response_topic = Some(v),
+            (0x09, Property::Binary(v)) => correlation = Some(v),
+            _ => {}
         }
         Ok(())
     })?;
+    if response_topic.is_some_and(|topic| topic.is_empty() || topic.contains(['+', '#'])) {
+        return Err(Malformed::protocol(
+            "a response topic that is no topic name",
+        ));
+    }
     if alias == Some(0) || (topic.is_empty() && alias.is_none()) {
         return Err(Malformed::with(
             "a PUBLISH with neither a topic nor an alias",
@@ -224,6 +229,8 @@ fn publish(flags: u8, mut reader: Reader<'_>) -> Result<Publish<'_>, Malformed> 
         qos,
         retained: flags & 1 != 0,
         duplicate,
+        response_topic,
+        correlation,
         payload: reader.0,
     })
 }
@@ -248,6 +255,20 @@ fn puback<'a>(reader: &mut Reader<'a>) -> Result<PubAck<'a>, Malformed> {
     }
     reader.end()?;
     Ok(found)
+}
+
+fn suback(mut reader: Reader<'_>) -> Result<SubAck<'_>, Malformed> {
+    let packet_id = reader.packet_id()?;
+    reader.properties(&mut |_, _| Ok(()))?;
+    if reader.0.is_empty() {
+        return Err(Malformed::packet(
+            "a SUBACK or UNSUBACK without a reason code",
+        ));
+    }
+    Ok(SubAck {
+        packet_id,
+        reasons: reader.0,
+    })
 }
 
 fn disconnect<'a>(reader: &mut Reader<'a>) -> Result<Disconnect<'a>, Malformed> {
@@ -278,6 +299,7 @@ enum Property<'a> {
     U16(u16),
     U32(u32),
     Text(&'a str),
+    Binary(&'a [u8]),
     Other,
 }
 
@@ -366,10 +388,7 @@ impl<'a> Reader<'a> {
                 0x13 | 0x21..=0x23 => Property::U16(reader.u16()?),
                 0x02 | 0x11 | 0x18 | 0x27 => Property::U32(reader.u32()?),
                 0x03 | 0x08 | 0x12 | 0x15 | 0x1A | 0x1C | 0x1F => Property::Text(reader.text()?),
-                0x09 | 0x16 => {
-                    reader.binary()?;
-                    Property::Other
-                }
+                0x09 | 0x16 => Property::Binary(reader.binary()?),
                 0x0B => {
                     reader.variable()?;
                     Property::Other

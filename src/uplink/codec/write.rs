@@ -1,7 +1,7 @@
 //! Packets that a client sends, appended to one buffer so that many go out in one write.
 
 use crate::uplink::reason::ReasonCode;
-use crate::uplink::settings::{Qos, Subscription};
+use crate::uplink::settings::{Qos, Retained, Subscription};
 
 /// Appends a variable byte integer. Callers keep lengths below 2^28.
 fn variable(out: &mut Vec<u8>, mut value: usize) {
@@ -30,6 +30,13 @@ fn string(out: &mut Vec<u8>, text: &str) {
     let len = u16::try_from(text.len()).expect("checked by the caller");
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(text.as_bytes());
+}
+
+/// The same for bytes.
+fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).expect("checked by the caller");
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// What CONNECT says.
@@ -67,37 +74,54 @@ pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
     string(out, connect.client_id);
 }
 
-fn publish_body(topic: &str, alias: bool, payload: &[u8]) -> usize {
-    2 + topic.len() + 2 + if alias { 4 } else { 1 } + payload.len()
+/// What names the topic of a PUBLISH, and the request that it answers.
+pub(crate) struct Heading<'a> {
+    /// Empty where the alias stands for it.
+    pub(crate) topic: &'a str,
+    pub(crate) alias: Option<u16>,
+    pub(crate) correlation: Option<&'a [u8]>,
 }
 
-/// Size of a PUBLISH packet at `QoS` 1, in bytes.
-pub(crate) fn publish_bytes(topic: &str, alias: bool, payload: &[u8]) -> usize {
-    let body = publish_body(topic, alias, payload);
-    1 + variable_len(body) + body
+impl Heading<'_> {
+    fn properties_bytes(&self) -> usize {
+        let alias = self.alias.map_or(0, |_| 3);
+        alias + self.correlation.map_or(0, |data| 3 + data.len())
+    }
+
+    fn body(&self, payload: &[u8]) -> usize {
+        let properties = self.properties_bytes();
+        2 + self.topic.len() + 2 + variable_len(properties) + properties + payload.len()
+    }
+
+    /// Size of the PUBLISH packet at `QoS` 1, in bytes.
+    pub(crate) fn publish_bytes(&self, payload: &[u8]) -> usize {
+        let body = self.body(payload);
+        1 + variable_len(body) + body
+    }
 }
 
 /// Appends a PUBLISH at `QoS` 1. An alias goes with the topic the first time, and with an empty topic after that.
 pub(crate) fn publish(
     out: &mut Vec<u8>,
-    topic: &str,
-    alias: Option<u16>,
+    heading: &Heading<'_>,
     packet_id: u16,
     duplicate: bool,
     payload: &[u8],
 ) {
-    let body = publish_body(topic, alias.is_some(), payload);
+    let body = heading.body(payload);
     out.reserve(5 + body);
     out.push(0x32 | u8::from(duplicate) << 3);
     variable(out, body);
-    string(out, topic);
+    string(out, heading.topic);
     out.extend_from_slice(&packet_id.to_be_bytes());
-    match alias {
-        Some(alias) => {
-            out.extend_from_slice(&[3, 0x23]);
-            out.extend_from_slice(&alias.to_be_bytes());
-        }
-        None => out.push(0),
+    variable(out, heading.properties_bytes());
+    if let Some(alias) = heading.alias {
+        out.push(0x23);
+        out.extend_from_slice(&alias.to_be_bytes());
+    }
+    if let Some(data) = heading.correlation {
+        out.push(0x09);
+        binary(out, data);
     }
     out.extend_from_slice(payload);
 }
@@ -113,10 +137,24 @@ pub(crate) fn subscribe(out: &mut Vec<u8>, packet_id: u16, subscription: &Subscr
     out.extend_from_slice(&packet_id.to_be_bytes());
     out.push(0);
     string(out, &subscription.filter);
-    out.push(match subscription.qos {
+    let qos = match subscription.qos {
         Qos::AtMostOnce => 0,
         Qos::AtLeastOnce => 1,
-    });
+    };
+    let retained = match subscription.retained {
+        Retained::EachConnect => 0,
+        Retained::NewSession => 1,
+        Retained::Never => 2,
+    };
+    out.push(qos | retained << 4);
+}
+
+pub(crate) fn unsubscribe(out: &mut Vec<u8>, packet_id: u16, filter: &str) {
+    out.push(0xA2);
+    variable(out, 2 + 1 + 2 + filter.len());
+    out.extend_from_slice(&packet_id.to_be_bytes());
+    out.push(0);
+    string(out, filter);
 }
 
 pub(crate) fn ping(out: &mut Vec<u8>) {

@@ -109,6 +109,7 @@ impl Parking {
         };
         // A slice of what the caller read at once would keep all of that in memory for as long as this waits.
         given.payload = Bytes::copy_from_slice(&given.payload);
+        given.correlation = given.correlation.as_deref().map(Bytes::copy_from_slice);
         self.messages += 1;
         self.bytes += given.bytes();
         let at = topic.queue.partition_point(|other| other.seq < given.seq);

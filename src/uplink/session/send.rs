@@ -88,8 +88,12 @@ impl Session {
             return Ok(());
         };
         let Naming { alias, known } = connection.naming(&given.topic);
-        let topic = if known { "" } else { &*given.topic };
-        let bytes = codec::publish_bytes(topic, alias.is_some(), &given.payload);
+        let heading = codec::Heading {
+            topic: if known { "" } else { &given.topic },
+            alias,
+            correlation: given.correlation.as_deref(),
+        };
+        let bytes = heading.publish_bytes(&given.payload);
         if bytes > packet_max_bytes {
             return Err(format!(
                 "{bytes} bytes; the broker takes {packet_max_bytes}"
@@ -97,8 +101,7 @@ impl Session {
         }
         codec::publish(
             &mut self.output,
-            topic,
-            alias,
+            &heading,
             packet_id,
             duplicate,
             &given.payload,

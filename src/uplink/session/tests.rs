@@ -1,5 +1,6 @@
 //! The session against a scripted broker: bytes in, bytes out, times chosen.
 
+mod downlink;
 mod parked;
 
 use super::*;
@@ -447,9 +448,9 @@ fn refusals_and_kicks_are_typed() {
         (0x8E, Pace::Slow),
         (0x89, Pace::Spare),
         (0x97, Pace::Spare),
-        (0x9C, Pace::Normal),
-        (0x8B, Pace::Normal),
-        (0x00, Pace::Normal),
+        (0x9C, Pace::Spread),
+        (0x8B, Pace::Spread),
+        (0x00, Pace::Spread),
     ] {
         let mut s = Script::connected(&[]);
         let lost = s.receive(&[0xE0, 5, code, 3, 0x1C, 0, 0]).unwrap_err();

@@ -20,11 +20,14 @@ pub(super) struct Given {
     pub(super) token: u64,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
+    /// Of the request that it answers.
+    pub(super) correlation: Option<Bytes>,
 }
 
 impl Given {
     pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.topic.len()
+        let correlation = self.correlation.as_ref().map_or(0, Bytes::len);
+        self.payload.len() + self.topic.len() + correlation
     }
 }
 

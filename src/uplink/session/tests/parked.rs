@@ -1,6 +1,7 @@
 //! One topic that the broker refuses for now, and the others.
 
 use super::*;
+use crate::uplink::settings::Retained;
 
 /// Answers everything sent as a broker that refuses the topics of `refused`; the payloads it took, with their topics.
 fn serve(s: &mut Script, refused: &[(&str, u8)]) -> Vec<(String, u64)> {
@@ -41,6 +42,7 @@ fn subscribed(subscribed: bool) -> Settings {
         settings.subscriptions = vec![Subscription {
             filter: "x".into(),
             qos: Qos::AtLeastOnce,
+            retained: Retained::EachConnect,
         }];
     }
     settings
