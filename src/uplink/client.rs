@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::UplinkError;
 use super::event::Event;
+use super::lane::Lane;
 use super::settings::Settings;
 use shown::Shown;
 use task::{Drain, Outgoing, Task};
@@ -128,7 +129,19 @@ impl Permit<'_> {
     /// Gives a message. `token` is the caller's own number for it; numbers that follow each other are acknowledged in
     /// ranges. The topic is cheapest as the same `Arc<str>` each time.
     pub fn publish(self, token: u64, topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) {
+        self.publish_on(Lane::default(), token, topic, payload);
+    }
+
+    /// Gives a message that goes on a lane where there are several. A topic keeps the lane of its first message.
+    pub fn publish_on(
+        self,
+        lane: Lane,
+        token: u64,
+        topic: impl Into<Arc<str>>,
+        payload: impl Into<Bytes>,
+    ) {
         self.0.send(Outgoing {
+            lane,
             token,
             topic: topic.into(),
             payload: payload.into(),

@@ -40,6 +40,8 @@ pub struct Settings {
     pub ack_timeout: Duration,
     /// Waits between attempts.
     pub backoff: BackoffSettings,
+    /// Over QUIC, a stream of its own for the messages of each lane.
+    pub streams: bool,
     /// When another endpoint is taken, and the way back.
     pub standby: StandbySettings,
     /// Subscribed after each connect; at most 500.
@@ -107,6 +109,7 @@ impl Settings {
                 max: Duration::from_mins(1),
                 stable: Duration::from_secs(10),
             },
+            streams: false,
             standby: StandbySettings::default(),
             subscriptions: Vec::new(),
         }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::{Endpoint, Scheme};
 use super::error::Lost;
+use super::lane::Lanes;
 use super::settings::TlsFiles;
 use crate::clock;
 #[cfg(feature = "quic")]
@@ -102,6 +103,26 @@ pub(super) fn refusal(error: &io::Error, endpoint: &Endpoint) -> Option<Handshak
 }
 
 impl Stream {
+    /// Gives each lane a stream of its own, where the transport has several.
+    pub(super) fn split(&mut self, lanes: &Lanes) {
+        match self {
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.split(lanes.clone()),
+            Stream::Tcp(_) | Stream::Tls(_) => {
+                let _ = lanes;
+            }
+        }
+    }
+
+    /// Whether lanes had streams of their own, and whether the other side ended one.
+    pub(super) fn split_state(&self) -> (bool, bool) {
+        match self {
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.split_state(),
+            Stream::Tcp(_) | Stream::Tls(_) => (false, false),
+        }
+    }
+
     /// Ends the stream so that what was written still arrives. The caller bounds the time.
     pub(super) async fn finish(&mut self) {
         match self {

@@ -139,6 +139,7 @@ impl Uplink {
         if self.settings.own {
             settings.credential.clone_from(&context.credential);
         }
+        let (streams, inflight_max_bytes) = (settings.streams, settings.inflight_max_bytes);
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         let delivery = Delivery::new(Parts {
             store: Arc::clone(&store),
@@ -148,6 +149,8 @@ impl Uplink {
             gaps,
             quarantine: Arc::new(Quarantine::new(context.state_dir.join("rejected"))),
             drain: context.drain,
+            streams,
+            inflight_max_bytes,
         });
         let bytes_max = self.settings.buffer.options().append_bytes_max();
         let stage = Stage::new(

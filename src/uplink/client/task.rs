@@ -15,6 +15,7 @@ use crate::uplink::backoff::Backoff;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
 use crate::uplink::event::Event;
+use crate::uplink::lane::{Lane, Lanes};
 use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
@@ -30,6 +31,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    pub(super) lane: Lane,
     pub(super) token: u64,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
@@ -47,6 +49,7 @@ pub(super) struct Task {
     session: Session,
     backoff: Backoff,
     standby: Standby,
+    lanes: Lanes,
     outgoing: mpsc::Receiver<Outgoing>,
     drains: mpsc::Receiver<Drain>,
     events: mpsc::Sender<Event>,
@@ -72,6 +75,7 @@ impl Task {
         Task {
             session: Session::new(settings.clone(), seed),
             standby: Standby::new(settings.endpoints.len(), settings.standby),
+            lanes: Lanes::default(),
             settings,
             shown,
             backoff,
@@ -182,6 +186,9 @@ impl Task {
     async fn converse(&mut self, mut stream: Stream, index: usize) -> (Lost, Option<Ahead>) {
         let endpoint = self.settings.endpoints[index].clone();
         let (start, opened_ms) = (self.start, self.now_ms());
+        if self.settings.streams && self.lanes.may_have(index) {
+            stream.split(&self.lanes);
+        }
         self.session.open(endpoint.clone(), opened_ms);
         let mut input = vec![0; READ_BYTES];
         let mut look_back = LookBack::default();
@@ -236,6 +243,11 @@ impl Task {
                 .and_then(|()| self.slow(index))
                 .and_then(|()| changed.judge(&self.shown, &self.settings));
             if let Err(lost) = result {
+                let (split, failed) = stream.split_state();
+                if failed || (split && matches!(lost, Lost::AckTimeout { .. })) {
+                    tracing::warn!(%endpoint, "no data streams from now on: {lost}");
+                    self.lanes.give_up(index);
+                }
                 if !connected {
                     self.shown.failed(&self.settings, &lost);
                 }
@@ -317,7 +329,10 @@ impl Task {
             }
             count = self.outgoing.recv_many(&mut self.batch, room), if more => {
                 debug_assert_eq!(count, self.batch.len());
-                for Outgoing { token, topic, payload } in self.batch.drain(..) {
+                for Outgoing { lane, token, topic, payload } in self.batch.drain(..) {
+                    if self.settings.streams {
+                        self.lanes.assign(&topic, lane);
+                    }
                     self.session.publish(token, topic, payload);
                 }
             }

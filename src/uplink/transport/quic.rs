@@ -1,5 +1,7 @@
 //! MQTT on one bidirectional stream of a QUIC connection (ALPN `mqtt`), as EMQX and `NanoMQ` speak it.
 
+mod split;
+
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 use super::tcp;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
+use crate::uplink::lane::Lanes;
+use split::Split;
 
 /// The protocol by which the server knows what the connection is for.
 const ALPN: &[u8] = b"mqtt";
@@ -129,6 +133,7 @@ impl Quic {
             receive,
             connection,
             local,
+            split: None,
         })
     }
 }
@@ -140,11 +145,31 @@ pub(in crate::uplink) struct QuicStream {
     receive: RecvStream,
     connection: Connection,
     local: quinn::Endpoint,
+    /// Where messages have streams of their own.
+    split: Option<Box<Split>>,
 }
 
 impl QuicStream {
+    /// Messages go on streams of their own from now on.
+    pub(super) fn split(&mut self, lanes: Lanes) {
+        self.split = Some(Box::new(Split::new(lanes, &self.send)));
+    }
+
+    /// Whether messages had streams of their own, and whether the other side ended one.
+    pub(super) fn split_state(&self) -> (bool, bool) {
+        self.split
+            .as_ref()
+            .map_or((false, false), |split| (split.is_used(), split.failed))
+    }
+
     /// Waits until the server has all that was written, then closes.
     pub(super) async fn finish(&mut self) {
+        // What waits on data streams is not waited for: it is in the caller's buffer still.
+        if let Some(split) = &mut self.split
+            && split.flush_control(&mut self.send).await.is_err()
+        {
+            return;
+        }
         if self.send.finish().is_ok() {
             // An error says that the server is gone, and that nobody hears the end.
             let _ = self.send.stopped().await;
@@ -184,7 +209,11 @@ impl AsyncRead for QuicStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.get_mut().receive), cx, buf)
+        let this = self.get_mut();
+        match &mut this.split {
+            Some(split) => split.read(cx, (&mut this.send, &mut this.receive), buf),
+            None => AsyncRead::poll_read(Pin::new(&mut this.receive), cx, buf),
+        }
     }
 }
 
@@ -194,7 +223,15 @@ impl AsyncWrite for QuicStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.get_mut().send), cx, buf)
+        let this = self.get_mut();
+        match &mut this.split {
+            Some(split) => Poll::Ready(
+                split
+                    .write(cx, &this.connection, &mut this.send, buf)
+                    .map(|()| buf.len()),
+            ),
+            None => AsyncWrite::poll_write(Pin::new(&mut this.send), cx, buf),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
