@@ -93,6 +93,8 @@ class Pair:
 
     async def listens(self, port):
         for _ in range(200):
+            if self.processes[0].returncode is not None:
+                break
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()

@@ -8,6 +8,9 @@ broker at 127.0.0.1:TO as one TCP connection, with --tls as a TLS client with th
 streams beside the first one, as EMQX and NanoMQ have it. Prints `ready` when it listens.
 
     --streams HOW   what becomes of those: accept, refuse (none is allowed), close (each is ended), ignore (none is answered)
+    --early FILE  sessions can be resumed, with early data; FILE gets a line `packet` for each packet of it, and
+                  `stream BYTES`, in hexadecimal, for each stream frame in those that can be read
+    --forget      every session is forgotten at once, so that no early data can be read
     --stall PART    the stream of a topic with PART in it is not read, nor given credit for more than 16 KiB
 """
 
@@ -20,6 +23,7 @@ from aioquic import tls
 from aioquic.asyncio import serve
 from aioquic.quic import connection
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicPacketType
 
 CHUNK = 64 << 10
 PUBLISH, PUBACK = 3, 0x40
@@ -215,6 +219,30 @@ def patch_flow_control(args):
     connection.QuicConnection.__init__ = created
 
 
+def watch_early_data(path):
+    """Writes down what comes before the handshake is done: `packet`, and the stream frames of those that can be read."""
+    handle, pull = connection.QuicConnection._handle_stream_frame, connection.pull_quic_header
+
+    def tell(line):
+        with open(path, "a", encoding="ascii") as file:
+            file.write(line + "\n")
+
+    def handled(self, context, frame_type, buf):
+        start = buf.tell()
+        handle(self, context, frame_type, buf)
+        if context.epoch == tls.Epoch.ZERO_RTT:
+            tell(f"stream {buf.data_slice(start, buf.tell()).hex()}")
+
+    def pulled(*arguments, **options):
+        header = pull(*arguments, **options)
+        if header.packet_type == QuicPacketType.ZERO_RTT:
+            tell("packet")
+        return header
+
+    connection.QuicConnection._handle_stream_frame = handled
+    connection.pull_quic_header = pulled
+
+
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for flag in ("--listen", "--to"):
@@ -224,8 +252,18 @@ async def main():
     parser.add_argument("--tls", nargs=2)
     parser.add_argument("--streams", choices=["accept", "refuse", "close", "ignore"], default="accept")
     parser.add_argument("--stall")
+    parser.add_argument("--early")
+    parser.add_argument("--forget", action="store_true")
     args = parser.parse_args()
     patch_flow_control(args)
+    sessions = {}
+    resumption = {}
+    if args.early:
+        watch_early_data(args.early)
+        resumption = {
+            "session_ticket_handler": lambda ticket: sessions.update({ticket.ticket: ticket}),
+            "session_ticket_fetcher": lambda name: None if args.forget else sessions.pop(name, None),
+        }
     secure = None
     if args.tls:
         secure = ssl.create_default_context(cafile=args.ca)
@@ -245,7 +283,7 @@ async def main():
         else:
             asyncio.ensure_future(known.further(reader, writer))
 
-    await serve("127.0.0.1", args.listen, configuration=configuration, stream_handler=on_stream)
+    await serve("127.0.0.1", args.listen, configuration=configuration, stream_handler=on_stream, **resumption)
     print("ready", flush=True)
     await asyncio.Event().wait()
 

@@ -8,7 +8,7 @@ mod write;
 
 pub use read::{ConnAck, Disconnect, Packet, PubAck, Publish, SubAck, decode, frame};
 pub(crate) use write::{
-    Connect, connect, disconnect, ping, puback, publish, publish_bytes, subscribe,
+    Connect, connect, disconnect, keeps_session, ping, puback, publish, publish_bytes, subscribe,
 };
 
 use super::reason::ReasonCode;

@@ -382,3 +382,90 @@ async fn refused_closed_and_unanswered_data_streams_fall_back_to_one() {
         );
     }
 }
+
+/// Connects, loses the connection, and connects again; the stream frames that came as early data, whether there were
+/// packets of it, and how often the broker saw CONNECT.
+async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize) {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let told = broker.dir().join("early");
+    let mut more = vec!["--early", told.to_str().unwrap()];
+    if forget {
+        more.push("--forget");
+    }
+    let front = Front::start_with(&certificates, &broker, &more);
+    let mut settings = settings(&front.endpoint(), "early");
+    settings.tls = Some(certificates.client("client"));
+    settings.early_connect = true;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, connected).await;
+    // Somebody else with our client id: the broker ends our connection and keeps the session.
+    let publish = |token: u64| uplink.publish(token, "t/order", vec![b'x'; 500]);
+    for token in 0..100 {
+        publish(token).await.unwrap();
+    }
+    acked(&mut events, 99).await;
+    let other = Command::new("mosquitto_pub")
+        .args([
+            "-V", "5", "-i", "early", "-c", "-x", "60", "-t", "t/other", "-m", "x", "-p",
+        ])
+        .arg(broker.port().to_string())
+        .status();
+    assert!(other.unwrap().success());
+    // In flight while the next connection is made: what may not go early.
+    for token in 100..200 {
+        publish(token).await.unwrap();
+    }
+    acked(&mut events, 199).await;
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+    let told = std::fs::read_to_string(told).unwrap_or_default();
+    let frames = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("stream "))
+        .map(|hex| {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            (0..hex.len()).step_by(2).map(byte).collect()
+        })
+        .collect();
+    let connects = broker.logged("New client connected from 127.0.0.1");
+    (frames, told.lines().any(|line| line == "packet"), connects)
+}
+
+async fn acked(events: &mut Events, wanted: u64) {
+    next(events, |event| match event {
+        Event::Acked { last, .. } if *last == wanted => Some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_but_connect_goes_before_the_handshake_is_done() {
+    let (frames, packets, _) = early_data(false).await;
+    assert!(packets, "no early data was sent");
+    // The bytes on the stream behind its id, and its length where it is not the last of the packet: one CONNECT, whole.
+    let [frame] = &frames[..] else {
+        panic!("{frames:x?}");
+    };
+    let start = frame
+        .windows(6)
+        .position(|bytes| bytes == b"\x00\x04MQTT")
+        .unwrap()
+        - 2;
+    assert_eq!(frame[start], 0x10, "CONNECT");
+    assert_eq!(
+        frame.len() - start,
+        2 + usize::from(frame[start + 1]),
+        "and nothing behind it"
+    );
+    assert_eq!(frame[start + 9] & 2, 0, "no clean start");
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_no_early_data_gets_connect_again() {
+    let (frames, packets, connects) = early_data(true).await;
+    assert!(packets, "no early data was sent");
+    assert!(frames.is_empty(), "{frames:x?}");
+    // Ours, the other's, and ours again.
+    assert_eq!(connects, 3);
+}

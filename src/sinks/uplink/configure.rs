@@ -186,6 +186,7 @@ impl Settings {
             &[("one", false), ("by_class", true)],
             uplink.streams,
         );
+        uplink.early_connect = section.flag("early_connect", uplink.early_connect);
         let buffer = Buffer::configure(section);
         if uplink.backoff.max < uplink.backoff.base {
             section.problem(
@@ -213,6 +214,14 @@ impl Settings {
                 "inflight_max",
                 format_args!("is {}, too few to share among classes", uplink.inflight_max),
                 "choose 8 or more, or leave quic_streams out",
+            );
+            return None;
+        }
+        if uplink.early_connect && !uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
+            section.problem(
+                "early_connect",
+                "is true, and no endpoint is quic://",
+                "name a quic:// endpoint, or leave early_connect out",
             );
             return None;
         }

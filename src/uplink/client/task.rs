@@ -12,6 +12,7 @@ use super::look_back::{Ahead, LookBack};
 use super::shown::Shown;
 use super::{Drained, QUEUE_MAX};
 use crate::uplink::backoff::Backoff;
+use crate::uplink::codec;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
 use crate::uplink::event::Event;
@@ -161,13 +162,30 @@ impl Task {
             Ok(security) => security,
             Err(lost) => return Some(Err(lost)),
         };
+        let hello = self.hello(endpoint);
         let dialled = self
-            .alongside(dial(endpoint, security.as_ref(), bound))
+            .alongside(dial(endpoint, security.as_ref(), &hello, bound))
             .await;
         if let Some(Err(lost)) = &dialled {
             self.shown.failed(&self.settings, lost);
         }
         dialled
+    }
+
+    /// The CONNECT of the next connection, where it may go before the handshake is done: only where it asks for the
+    /// session that the broker has. A clean start would discard that, and whoever recorded it could say it again.
+    fn hello(&mut self, endpoint: &Endpoint) -> Vec<u8> {
+        if !self.settings.early_connect {
+            return Vec::new();
+        }
+        self.session.open(endpoint.clone(), self.now_ms());
+        let hello = self.session.output().to_vec();
+        self.session.close();
+        if codec::keeps_session(&hello) {
+            hello
+        } else {
+            Vec::new()
+        }
     }
 
     /// Waits before the next attempt, but not on when there is another certificate; whether there is a next attempt.
@@ -190,6 +208,10 @@ impl Task {
             stream.split(&self.lanes);
         }
         self.session.open(endpoint.clone(), opened_ms);
+        if stream.said() {
+            // The same bytes: nothing that CONNECT is made of has changed since `hello`.
+            self.session.wrote(self.session.output().len());
+        }
         let mut input = vec![0; READ_BYTES];
         let mut look_back = LookBack::default();
         let mut changed = self.shown.changes();
@@ -469,9 +491,10 @@ impl Task {
 pub(super) async fn dial(
     endpoint: &Endpoint,
     security: Option<&Security>,
+    hello: &[u8],
     bound: Duration,
 ) -> Result<Stream, Lost> {
-    match timeout(bound, transport::dial(endpoint, security)).await {
+    match timeout(bound, transport::dial(endpoint, security, hello)).await {
         Ok(result) => result,
         Err(_) => Err(Lost::ConnectTimeout {
             timeout_ms: millis(bound),

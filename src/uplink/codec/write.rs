@@ -71,6 +71,16 @@ fn publish_body(topic: &str, alias: bool, payload: &[u8]) -> usize {
     2 + topic.len() + 2 + if alias { 4 } else { 1 } + payload.len()
 }
 
+/// Whether a CONNECT as `connect` wrote it asks for the session that the broker has: its clean start flag is not set.
+pub(crate) fn keeps_session(connect: &[u8]) -> bool {
+    const CLEAN_START: u8 = 2;
+    // Behind the length come the protocol's name (6 bytes) and version.
+    let length = connect.iter().skip(1).position(|byte| byte & 0x80 == 0);
+    length
+        .and_then(|more| connect.get(2 + more + 7))
+        .is_some_and(|flags| flags & CLEAN_START == 0)
+}
+
 /// Size of a PUBLISH packet at `QoS` 1, in bytes.
 pub(crate) fn publish_bytes(topic: &str, alias: bool, payload: &[u8]) -> usize {
     let body = publish_body(topic, alias, payload);

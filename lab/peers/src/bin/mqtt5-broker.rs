@@ -8,6 +8,10 @@ use mqtt5::broker::config::{BrokerConfig, QuicConfig, StorageBackend, StorageCon
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // The tree has two providers for rustls; the crate asks for the one of the process.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another provider is installed"))?;
     let mut arguments = std::env::args().skip(1);
     let mut port = || -> anyhow::Result<SocketAddr> {
         let text = arguments

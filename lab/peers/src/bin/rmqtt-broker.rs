@@ -24,6 +24,10 @@ async fn main() -> anyhow::Result<()> {
             .tls_key(Some(format!("{certs}/server.key")))
             .tls_client_ca_certs(Some(format!("{certs}/ca.pem"))))
     };
+    // The tree has two providers for rustls; the crate asks for the one of the process.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another provider is installed"))?;
     let context = ServerContext::new().build().await;
     MqttServer::new(context)
         .listener(on("tcp", tcp)?.bind()?.tcp()?)
