@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use mqtt5::broker::MqttBroker;
-use mqtt5::broker::config::{BrokerConfig, QuicConfig, StorageBackend, StorageConfig, TlsConfig};
+use mqtt5::broker::config::{
+    BrokerConfig, QuicConfig, ServerDeliveryStrategy, StorageBackend, StorageConfig, TlsConfig,
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -29,6 +31,8 @@ async fn main() -> anyhow::Result<()> {
     let config = BrokerConfig::default()
         .with_bind_address(tcp)
         .with_client_channel_capacity(1 << 16)
+        // By default it answers subscribers on streams that it opens itself, which is its own convention.
+        .with_server_delivery_strategy(ServerDeliveryStrategy::ControlOnly)
         .with_storage(StorageConfig {
             backend: StorageBackend::Memory,
             ..StorageConfig::default()
