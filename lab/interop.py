@@ -157,7 +157,7 @@ class Pair:
         command = {
             "paho": [sys.executable, os.path.join(HERE, "subscribers.py"), "paho", port, "witness"],
             "gmqtt": [sys.executable, os.path.join(HERE, "subscribers.py"), "gmqtt", port, "witness"],
-            "paho C": [self.args.paho, "sub", port, "witness"],
+            "paho C": [self.args.paho, "sub", f"127.0.0.1:{port}", "witness"],
         }[self.subscriber]
         self.witness = await self.run("subscriber", *command, stdout=out)
         await self.until(

@@ -1,9 +1,9 @@
 /* Eclipse Paho's C client, MQTT 5, QoS 1, as a peer of dunlin.
  *
- *   paho sub PORT CLIENT_ID                           each payload a line on standard output; a session that is kept
- *   paho pub PORT COUNT INFLIGHT BYTES [CERTS]        prints the seconds from CONNECT to the last PUBACK
+ *   paho sub HOST:PORT CLIENT_ID                      each payload a line on standard output; a session that is kept
+ *   paho pub HOST:PORT COUNT INFLIGHT BYTES [CERTS]   prints the seconds from CONNECT to the last PUBACK
  *
- * The broker is on 127.0.0.1. On standard error: `session present 0` or 1, the library's version.
+ * On standard error: `session present 0` or 1, the library's version.
  */
 #include <MQTTAsync.h>
 #include <pthread.h>
@@ -57,7 +57,7 @@ static int on_message(void *context, char *topic, int topic_length, MQTTAsync_me
     return 1;
 }
 
-static MQTTAsync open_client(const char *port, const char *id, const char *certs, int inflight) {
+static MQTTAsync open_client(const char *at, const char *id, const char *certs, int inflight) {
     static char uri[64], ca[512], cert[512], key[512];
     MQTTAsync client;
     MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
@@ -65,7 +65,7 @@ static MQTTAsync open_client(const char *port, const char *id, const char *certs
     MQTTAsync_SSLOptions ssl = MQTTAsync_SSLOptions_initializer;
     MQTTProperties properties = MQTTProperties_initializer;
     MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, .value.integer4 = 3600};
-    snprintf(uri, sizeof uri, "%s://localhost:%s", certs ? "ssl" : "tcp", port);
+    snprintf(uri, sizeof uri, "%s://%s", certs ? "ssl" : "tcp", at);
     create.MQTTVersion = MQTTVERSION_5;
     if (MQTTAsync_createWithOptions(&client, uri, id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create) != MQTTASYNC_SUCCESS ||
         MQTTAsync_setCallbacks(client, NULL, NULL, on_message, NULL) != MQTTASYNC_SUCCESS)
@@ -97,14 +97,14 @@ static MQTTAsync open_client(const char *port, const char *id, const char *certs
     return client;
 }
 
-static int subscribe(const char *port, const char *id) {
+static int subscribe(const char *at, const char *id) {
     sigset_t ends;
     int which;
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
-    MQTTAsync client = open_client(port, id, NULL, 100);
+    MQTTAsync client = open_client(at, id, NULL, 100);
     response.onFailure5 = on_failure;
     if (MQTTAsync_subscribe(client, "#", 1, &response) != MQTTASYNC_SUCCESS)
         return 1;
@@ -112,14 +112,14 @@ static int subscribe(const char *port, const char *id) {
     return failed;
 }
 
-static int publish(const char *port, long count, int inflight, int bytes, const char *certs) {
+static int publish(const char *at, long count, int inflight, int bytes, const char *certs) {
     struct timespec from, to;
     char *payload = malloc((size_t)bytes);
     if (!payload)
         return 1;
     memset(payload, 'x', (size_t)bytes);
     clock_gettime(CLOCK_MONOTONIC, &from);
-    MQTTAsync client = open_client(port, "paho-c", certs, inflight);
+    MQTTAsync client = open_client(at, "paho-c", certs, inflight);
     MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
     response.onSuccess5 = on_acked;
     response.onFailure5 = on_failure;
@@ -153,6 +153,6 @@ int main(int argc, char **argv) {
         return subscribe(argv[2], argv[3]);
     if ((argc == 6 || argc == 7) && strcmp(argv[1], "pub") == 0)
         return publish(argv[2], atol(argv[3]), atoi(argv[4]), atoi(argv[5]), argc == 7 ? argv[6] : NULL);
-    fprintf(stderr, "paho sub PORT CLIENT_ID | paho pub PORT COUNT INFLIGHT BYTES [CERTS]\n");
+    fprintf(stderr, "paho sub HOST:PORT CLIENT_ID | paho pub HOST:PORT COUNT INFLIGHT BYTES [CERTS]\n");
     return 64;
 }

@@ -3,7 +3,7 @@
 
     lab/quic_front.py --listen PORT --to PORT --ca CA.pem --cert CERT.pem --key KEY.pem [--tls CERT.pem KEY.pem]
 
-Takes MQTT over QUIC on 127.0.0.1 (ALPN `mqtt`, TLS 1.3, a client certificate of the CA required) and passes it to the
+Takes MQTT over QUIC on 127.0.0.1, or --host (ALPN `mqtt`, TLS 1.3, a client certificate of the CA required) and passes it to the
 broker at 127.0.0.1:TO as one TCP connection, with --tls as a TLS client with that certificate. Messages may come on
 streams beside the first one, as EMQX and NanoMQ have it. Prints `ready` when it listens.
 
@@ -249,6 +249,7 @@ async def main():
         parser.add_argument(flag, type=int, required=True)
     for flag in ("--ca", "--cert", "--key"):
         parser.add_argument(flag, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--tls", nargs=2)
     parser.add_argument("--streams", choices=["accept", "refuse", "close", "ignore"], default="accept")
     parser.add_argument("--stall")
@@ -283,7 +284,7 @@ async def main():
         else:
             asyncio.ensure_future(known.further(reader, writer))
 
-    await serve("127.0.0.1", args.listen, configuration=configuration, stream_handler=on_stream, **resumption)
+    await serve(args.host, args.listen, configuration=configuration, stream_handler=on_stream, **resumption)
     print("ready", flush=True)
     await asyncio.Event().wait()
 

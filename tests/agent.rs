@@ -12,6 +12,9 @@ mod devices;
 mod hosts;
 #[path = "agent/identity.rs"]
 mod identity;
+#[cfg(feature = "quic")]
+#[path = "agent/lanes.rs"]
+mod lanes;
 #[path = "agent/report.rs"]
 mod report;
 #[path = "agent/secrets.rs"]

@@ -469,3 +469,52 @@ async fn a_broker_that_takes_no_early_data_gets_connect_again() {
     // Ours, the other's, and ours again.
     assert_eq!(connects, 3);
 }
+
+/// Relays datagrams to `to`, and counts those of the client.
+async fn counting_relay(to: u16) -> (u16, std::sync::Arc<std::sync::atomic::AtomicU64>) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(("127.0.0.1", to)).await.unwrap();
+    let port = front.local_addr().unwrap().port();
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2048], [0; 2048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut up) => {
+                    client = Some(from);
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    back.send(&up[..length]).await.ok();
+                }
+                Ok(length) = back.recv(&mut down) => if let Some(client) = client {
+                    front.send_to(&down[..length], client).await.ok();
+                },
+            }
+        }
+    });
+    (port, count)
+}
+
+/// Address translations forget after 30 s of silence: a probe goes out earlier, although MQTT has nothing to say.
+#[tokio::test]
+async fn a_silent_connection_is_kept_alive() {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    let (port, sent) = counting_relay(front.port).await;
+    let mut settings = settings(&format!("quic://localhost:{port}"), "silent");
+    settings.tls = Some(certificates.client("client"));
+    settings.keep_alive_s = 600;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, connected).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = sent.load(std::sync::atomic::Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let after = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(after > before, "nothing was sent in 15 s");
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+}

@@ -1,4 +1,4 @@
-//! Publishes with the crate `rumqttc`, MQTT 5, `QoS` 1: rumqttc-pub PORT COUNT INFLIGHT BYTES [CERTS]. Prints the seconds
+//! Publishes with the crate `rumqttc`, MQTT 5, `QoS` 1: rumqttc-pub HOST:PORT COUNT INFLIGHT BYTES [CERTS]. Prints the seconds
 //! from CONNECT to the last PUBACK.
 
 use std::fs;
@@ -12,12 +12,13 @@ use rumqttc::{TlsConfiguration, Transport};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [port, count, inflight, bytes, certs @ ..] = &arguments[..] else {
-        anyhow::bail!("PORT COUNT INFLIGHT BYTES [CERTS]");
+    let [at, count, inflight, bytes, certs @ ..] = &arguments[..] else {
+        anyhow::bail!("HOST:PORT COUNT INFLIGHT BYTES [CERTS]");
     };
     let (count, inflight): (u64, u16) = (count.parse()?, inflight.parse()?);
     let payload = vec![b'x'; bytes.parse()?];
-    let mut options = MqttOptions::new("rumqttc", "localhost", port.parse()?);
+    let (host, port) = at.split_once(':').unwrap_or(("localhost", at));
+    let mut options = MqttOptions::new("rumqttc", host, port.parse()?);
     options.set_outgoing_inflight_upper_limit(inflight);
     options.set_request_channel_capacity(usize::from(inflight));
     if let [certs] = certs {
