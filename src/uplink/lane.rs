@@ -19,6 +19,7 @@ pub enum Lane {
 }
 
 /// How many there are.
+#[cfg(feature = "quic")]
 pub(super) const LANES: usize = 3;
 
 /// The lane of each topic. A topic keeps the lane of its first message, so that its order is that of one stream.
@@ -46,6 +47,7 @@ impl Lanes {
     }
 
     /// The lane of a topic; `None` is the control stream.
+    #[cfg(feature = "quic")]
     pub(super) fn of(&self, topic: &str) -> Option<Lane> {
         self.state().topics.get(topic).copied()
     }

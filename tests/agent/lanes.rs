@@ -1,7 +1,7 @@
 //! Classes on streams of their own: bulk that stands still at the broker does not hold critical readings.
 
 use crate::support::Agent;
-use crate::{SOON, arrived, counter, counts, uplink};
+use crate::{arrived, counter, counts, uplink};
 
 #[test]
 fn critical_readings_arrive_while_the_stream_of_bulk_stands_still() {

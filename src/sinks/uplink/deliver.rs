@@ -158,10 +158,8 @@ impl Delivery {
         draining: bool,
     ) -> Result<Step, UplinkError> {
         let idle = self.outgoing.iter().all(VecDeque::is_empty);
-        let [no_bulk, no_normal, no_critical] = Class::ALL.map(|class| match self.parts.streams {
-            true => self.outgoing[class as usize].is_empty(),
-            false => idle,
-        });
+        let [no_bulk, no_normal, no_critical] = Class::ALL
+            .map(|class| idle || (self.parts.streams && self.outgoing[class as usize].is_empty()));
         // Without a connection messages stay in the store, where the policy may still drop them: what is handed over
         // is sent some day, and a record must not be both reported as dropped and sent.
         let next = if self.connected { self.next() } else { None };

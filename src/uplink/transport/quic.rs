@@ -173,13 +173,11 @@ async fn stand(
     // An error shows below: as a connection that is closed, or as data that was not accepted.
     let sent = send.write_all(hello).await.is_ok();
     let taken = accepted.await && sent;
-    match connection.close_reason() {
-        Some(error) => Err(error),
-        None => {
-            tracing::debug!(taken, "CONNECT went before the handshake was done");
-            Ok((connection, taken.then_some((send, receive))))
-        }
+    if let Some(error) = connection.close_reason() {
+        return Err(error);
     }
+    tracing::debug!(taken, "CONNECT went before the handshake was done");
+    Ok((connection, taken.then_some((send, receive))))
 }
 
 /// The stream, and the connection that it needs.
@@ -261,7 +259,7 @@ impl AsyncRead for QuicStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match &mut this.split {
-            Some(split) => split.read(cx, (&mut this.send, &mut this.receive), buf),
+            Some(split) => split.read(cx, &mut this.send, &mut this.receive, buf),
             None => AsyncRead::poll_read(Pin::new(&mut this.receive), cx, buf),
         }
     }

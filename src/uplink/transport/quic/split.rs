@@ -183,10 +183,11 @@ impl Split {
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
-        control: (&mut SendStream, &mut RecvStream),
+        send: &mut SendStream,
+        receive: &mut RecvStream,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.flush(cx, control.0)?;
+        self.flush(cx, send)?;
         for data in self.data.iter_mut().rev() {
             if let Data::Open(open) = data {
                 let (_, receive, way) = &mut **open;
@@ -206,7 +207,7 @@ impl Split {
             }
         }
         if !self.ended {
-            self.ended = fill(cx, control.1, &mut self.control.back, &mut self.ready)?;
+            self.ended = fill(cx, receive, &mut self.control.back, &mut self.ready)?;
         }
         let count = self.ready.len().min(buf.remaining());
         if count > 0 {
