@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+import ports
+
 RUNS = 5
 SETTLE_S = 5
 LOAD_S = 10
@@ -35,7 +37,7 @@ PEER_START_MS, PEER_IDLE_MB, PEER_LOAD_MB = 1700.0, 14.6, 15.8
 class Agent:
     """One agent, from start to SIGTERM."""
 
-    def __init__(self, options, rate_hz, waves=1):
+    def __init__(self, options, rate_hz, waves=1, endpoint=None, records=RECORDS):
         self.dir = options.dir
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(f"{self.dir}/runtime")
@@ -45,7 +47,7 @@ class Agent:
         values = {
             "DIR": self.dir, "DRIVERS": options.drivers, "RATE": rate_hz,
             "WAVES": ", ".join(f'{{ name = "wave{n}", shape = "sine" }}' for n in range(waves)),
-            "BROKER": options.broker, "CERTS": options.certs,
+            "ENDPOINT": endpoint or f"mqtts://127.0.0.1:{options.broker}", "RECORDS": records, "CERTS": options.certs,
         }
         for name, value in values.items():
             text = text.replace(f"@{name}@", str(value))
@@ -183,8 +185,36 @@ def endtoend(options):
         [("driver to PUBACK", statistics.median(peers), rates, "records/s", True)],
         "mosquitto_pub -l",
     )
+    if options.sink:
+        single(options)
     print(f"dunlin: sim -> buffer (fsync before the ack) -> MQTT 5, QoS 1, {RECORDS} records a message, mutual TLS -> mosquitto, loopback.")
     print("mosquitto_pub: the same messages from memory, without a driver and without a buffer.")
+
+
+def single(options):
+    """The same to a server that only acknowledges (lab/peers), so that no broker is measured, by both ways and with one
+    record a message as well."""
+    tcp, tls, quic = ports.free(3)
+    command = [options.sink, "127.0.0.1", str(tcp), str(tls), str(quic), options.certs, "1000"]
+    sink = subprocess.Popen(command, stdout=subprocess.PIPE)
+    sink.stdout.readline()
+    rows = []
+    try:
+        for name, url in (("QUIC", f"quic://127.0.0.1:{quic}"), ("TLS", f"mqtts://127.0.0.1:{tls}")):
+            for records in (1, RECORDS):
+                rates = []
+                for _ in range(3):
+                    each = Agent(options, 100_000, waves=8, endpoint=url, records=records)
+                    time.sleep(2)
+                    rates.append(each.rate(4))
+                    each.process.kill()
+                    each.process.wait()
+                    each.socket.close()
+                rows.append((f"{name}, {records} a message", None, rates, "records/s", True))
+    finally:
+        sink.kill()
+        sink.wait()
+    table("to a server that acknowledges", rows, "")
 
 
 def main():
@@ -192,6 +222,7 @@ def main():
     parser.add_argument("bench", choices=["agent", "endtoend"])
     for name in ("binary", "drivers", "broker", "certs", "dir"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--sink", help="lab/peers' sink: endtoend measures to it, too")
     options = parser.parse_args()
     {"agent": agent, "endtoend": endtoend}[options.bench](options)
 

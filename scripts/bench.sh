@@ -6,7 +6,8 @@
 #   scripts/bench.sh --list       what there is
 #
 # `agent` (start, memory) and `endtoend` (driver to PUBACK through mosquitto over mutual TLS) drive the release binary
-# from lab/bench_agent.py; the others are the Rust benches of benches/.
+# from lab/bench_agent.py; `uplink` publishes with dunlin's uplink, mosquitto_pub, Paho C and rumqttc to the same server
+# (lab/bench_uplink.py, as root for its tunnel) and draws docs/uplink.svg; the others are the Rust benches of benches/.
 set -euo pipefail
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
@@ -20,7 +21,7 @@ for package in json.load(sys.stdin)["packages"]:
     for target in package["targets"]:
         if "bench" in target["kind"]:
             print(package["name"], target["name"])')
-whole=(agent endtoend)
+whole=(agent endtoend uplink)
 
 names=("${whole[@]}")
 for each in "${rust[@]}"; do names+=("${each#* }"); done
@@ -45,6 +46,17 @@ for name in "${chosen[@]}"; do
         done
         continue
     fi
+    if [[ $name == uplink ]]; then
+        scripts/setup.sh interop
+        mkdir -p target/interop
+        gcc -O2 -Wall -Wextra -Werror -o target/interop/paho lab/paho.c -lpaho-mqtt3as -lpthread
+        cargo build --locked --quiet --release --manifest-path lab/peers/Cargo.toml --target-dir target/lab/peers
+        cargo build --locked --quiet --release --package dunlin --example uplink-pub
+        lab/certs.sh target/interop/certs
+        python3 lab/bench_uplink.py --dunlin target/release/examples/uplink-pub --peers target/lab/peers/release \
+            --paho target/interop/paho --certs target/interop/certs --svg docs/uplink.svg
+        continue
+    fi
     if [[ -z $built ]]; then
         scripts/setup.sh run
         scripts/build.sh --native
@@ -56,6 +68,11 @@ for name in "${chosen[@]}"; do
         port=$(lab/ports.py 1)
         start_broker "$port"
     fi
+    sink=()
+    if [[ $name == endtoend ]]; then
+        cargo build --locked --quiet --release --manifest-path lab/peers/Cargo.toml --target-dir target/lab/peers
+        sink=(--sink target/lab/peers/release/sink)
+    fi
     python3 lab/bench_agent.py "$name" --binary target/release/dunlin --drivers "$root/target/release/drivers" \
-        --broker "$port" --certs "$run/certs" --dir "$run/agent"
+        --broker "$port" --certs "$run/certs" --dir "$run/agent" "${sink[@]}"
 done

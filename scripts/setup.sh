@@ -8,6 +8,7 @@
 #   scripts/setup.sh board   what the emulated boards need: QEMU 10, and Debian's arm64 kernels and libraries (unpacked
 #                            below target/board, not installed)
 #   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
+#   scripts/setup.sh interop what scripts/interop.sh needs beside that of run: Paho's C client (part of test)
 #   scripts/setup.sh rivals  what scripts/rivals.sh compares with: redis, rsyslog, nats-server (not part of all)
 #   scripts/setup.sh mutants what scripts/mutants.sh needs: cargo-mutants (not part of all)
 #   scripts/setup.sh         all of it
@@ -36,6 +37,7 @@ packages_run=(
     build-essential pkg-config libssl-dev libmodbus-dev libsensors-dev libgpiod-dev libiio-dev
     mosquitto mosquitto-clients openssl python3 python3-venv curl ca-certificates
 )
+packages_interop=(libpaho-mqtt-dev)
 packages_test=(
     gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
     faketime softhsm2 swtpm tpm2-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools
@@ -170,8 +172,14 @@ setup_run() {
     install_lab
 }
 
+setup_interop() {
+    install_packages "${packages_run[@]}" "${packages_interop[@]}"
+    install_rust
+    install_lab
+}
+
 setup_test() {
-    install_packages "${packages_run[@]}" "${packages_test[@]}"
+    install_packages "${packages_run[@]}" "${packages_interop[@]}" "${packages_test[@]}"
     install_rust
     install_lab
     cargo_tool cargo-nextest "$nextest_version" --no-default-features --features default-no-update
@@ -246,6 +254,7 @@ setup_rivals() {
 
 case ${1:-all} in
     run) setup_run ;;
+    interop) setup_interop ;;
     test) setup_test ;;
     cross) setup_cross ;;
     board) setup_board ;;
@@ -254,5 +263,5 @@ case ${1:-all} in
     mutants) setup_mutants ;;
     all) setup_test && setup_cross && setup_board && setup_flash ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
-    *) die "does not know ${1@Q}" "scripts/setup.sh run, test, cross, board, flash, rivals or mutants, or nothing for all" ;;
+    *) die "does not know ${1@Q}" "scripts/setup.sh run, interop, test, cross, board, flash, rivals or mutants, or nothing for all" ;;
 esac

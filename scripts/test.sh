@@ -40,6 +40,7 @@ stages=(
     "durable   acknowledged records survive power cuts of simulated, hosted and emulated disks, kill -9, errors, full disks"
     "run       scripts/run.sh for 10 seconds loses nothing"
     "network   bad networks: nothing lost, nothing doubled, connected again (scripts/network.sh)"
+    "interop   brokers and subscribers of other makers (scripts/interop.sh --sample)"
     "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
     "package   the arm64 package: same bytes twice, lintian, what it depends on, hardening of its unit"
     "guest     the flashed image boots in QEMU; the package is upgraded, downgraded and purged there"
@@ -133,6 +134,7 @@ stage_board() {
 }
 stage_run() { scripts/run.sh --seconds 10; }
 stage_network() { scripts/network.sh --report; }
+stage_interop() { scripts/interop.sh --sample; }
 # Loop devices and chroot are root's.
 privileged() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo env "PATH=$PATH" "$@"; fi; }
 stage_flash() {

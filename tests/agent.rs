@@ -14,6 +14,9 @@ mod downlink;
 mod hosts;
 #[path = "agent/identity.rs"]
 mod identity;
+#[cfg(feature = "quic")]
+#[path = "agent/lanes.rs"]
+mod lanes;
 #[path = "agent/report.rs"]
 mod report;
 #[path = "agent/secrets.rs"]

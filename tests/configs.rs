@@ -430,6 +430,24 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         &["sinks.cloud.buffer.size_mb"],
     ),
     (
+        "streams without QUIC",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nquic_streams = \"by_class\"",
+        &["sinks.cloud.quic_streams", "quic:// endpoint"],
+    ),
+    (
+        "unknown streams",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nquic_streams = \"by_klass\"",
+        &["sinks.cloud.quic_streams", "by_class"],
+    ),
+    (
+        "early CONNECT without QUIC",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nearly_connect = true",
+        &["sinks.cloud.early_connect", "quic:// endpoint"],
+    ),
+    (
         "unknown policy",
         "type = \"uplink\"",
         "type = \"uplink\"\nbuffer = { policy = \"drop\" }",

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::UplinkError;
 use super::event::{Event, Receipt};
+use super::lane::Lane;
 use super::settings::Settings;
 use shown::Shown;
 use task::{Drain, Outgoing, Task};
@@ -161,18 +162,21 @@ impl Permit<'_> {
     /// Gives a message. `token` is the caller's own number for it; numbers that follow each other are acknowledged in
     /// ranges. The topic is cheapest as the same `Arc<str>` each time.
     pub fn publish(self, token: u64, topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) {
-        self.publish_reply(token, topic, payload, None);
+        self.publish_on(Lane::default(), token, topic, payload, None);
     }
 
-    /// The same for what answers a request, whose correlation data goes back with it.
-    pub fn publish_reply(
+    /// Gives a message that goes on a lane where there are several, and, where it answers a request, whose correlation data goes
+    /// back with it. A topic keeps the lane of its first message.
+    pub fn publish_on(
         self,
+        lane: Lane,
         token: u64,
         topic: impl Into<Arc<str>>,
         payload: impl Into<Bytes>,
         correlation: Option<Bytes>,
     ) {
         self.0.send(Outgoing {
+            lane,
             token,
             topic: topic.into(),
             payload: payload.into(),

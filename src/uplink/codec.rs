@@ -8,7 +8,8 @@ mod write;
 
 pub use read::{ConnAck, Disconnect, Packet, PubAck, Publish, SubAck, decode, frame};
 pub(crate) use write::{
-    Connect, Heading, connect, disconnect, ping, puback, publish, subscribe, unsubscribe,
+    Connect, Heading, connect, disconnect, keeps_session, ping, puback, publish, subscribe,
+    unsubscribe,
 };
 
 use super::reason::ReasonCode;

@@ -15,12 +15,14 @@ pub mod settings;
 pub mod standby;
 
 mod client;
+mod lane;
 mod transport;
 
 pub use client::{Drained, Events, Permit, Receipts, Uplink};
 pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::{Lost, UplinkError};
 pub use event::{Event, Message, Receipt};
+pub use lane::Lane;
 pub use reason::ReasonCode;
 pub use settings::{BackoffSettings, Qos, Retained, Settings, Subscription, TlsFiles};
 pub use standby::StandbySettings;

@@ -40,6 +40,10 @@ pub struct Settings {
     pub ack_timeout: Duration,
     /// Waits between attempts.
     pub backoff: BackoffSettings,
+    /// Over QUIC, a stream of its own for the messages of each lane.
+    pub streams: bool,
+    /// Over QUIC, CONNECT goes before the handshake is done (0-RTT), where it asks for a session that the broker has.
+    pub early_connect: bool,
     /// When another endpoint is taken, and the way back.
     pub standby: StandbySettings,
     /// Subscribed after each connect; at most 500.
@@ -128,6 +132,8 @@ impl Settings {
                 max: Duration::from_mins(1),
                 stable: Duration::from_secs(10),
             },
+            streams: false,
+            early_connect: false,
             standby: StandbySettings::default(),
             subscriptions: Vec::new(),
             forgotten: Vec::new(),

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::{Endpoint, Scheme};
 use super::error::Lost;
+use super::lane::Lanes;
 use super::settings::TlsFiles;
 use crate::clock;
 #[cfg(feature = "quic")]
@@ -31,19 +32,23 @@ pub(super) struct Security {
 
 impl Security {
     /// Reads the certificates. QUIC is prepared only where an endpoint asks for it.
-    pub(super) fn new(files: &TlsFiles, endpoints: &[Endpoint]) -> Result<Security, CryptoError> {
+    pub(super) fn new(
+        files: &TlsFiles,
+        endpoints: &[Endpoint],
+        early: bool,
+    ) -> Result<Security, CryptoError> {
         let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key)?;
         for warning in tls.warnings() {
             tracing::warn!("{warning}");
         }
         #[cfg(feature = "quic")]
         let quic = if endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
-            Some(Quic::new(&tls)?)
+            Some(Quic::new(&tls, early)?)
         } else {
             None
         };
         #[cfg(not(feature = "quic"))]
-        let _ = endpoints;
+        let _ = (endpoints, early);
         Ok(Security {
             tls: Arc::new(tls),
             #[cfg(feature = "quic")]
@@ -61,8 +66,13 @@ pub(super) enum Stream {
     Quic(Box<quic::QuicStream>),
 }
 
-/// Connects. The caller bounds the time.
-pub(super) async fn dial(endpoint: &Endpoint, security: Option<&Security>) -> Result<Stream, Lost> {
+/// Connects. The caller bounds the time. `hello` is what may be said before the handshake is done; `Stream::said` tells
+/// whether it was.
+pub(super) async fn dial(
+    endpoint: &Endpoint,
+    security: Option<&Security>,
+    hello: &[u8],
+) -> Result<Stream, Lost> {
     let security =
         || security.expect("Settings::check refuses mqtts:// and quic:// without certificates");
     if endpoint.scheme().is_secure() && clock::is_waited_for() {
@@ -77,13 +87,15 @@ pub(super) async fn dial(endpoint: &Endpoint, security: Option<&Security>) -> Re
         Scheme::Quic => {
             let quic = security().quic.as_ref();
             quic.expect("made where an endpoint is quic://")
-                .dial(endpoint)
+                .dial(endpoint, hello)
                 .await
                 .map(|stream| Stream::Quic(Box::new(stream)))
         }
         #[cfg(not(feature = "quic"))]
         Scheme::Quic => unreachable!("Endpoint refuses quic:// in this build"),
     };
+    #[cfg(not(feature = "quic"))]
+    let _ = hello;
     if stream.is_ok() {
         clock::confirm();
     }
@@ -102,6 +114,35 @@ pub(super) fn refusal(error: &io::Error, endpoint: &Endpoint) -> Option<Handshak
 }
 
 impl Stream {
+    /// Gives each lane a stream of its own, where the transport has several.
+    pub(super) fn split(&mut self, lanes: &Lanes) {
+        match self {
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.split(lanes.clone()),
+            Stream::Tcp(_) | Stream::Tls(_) => {
+                let _ = lanes;
+            }
+        }
+    }
+
+    /// Whether lanes had streams of their own, and whether the other side ended one.
+    pub(super) fn split_state(&self) -> (bool, bool) {
+        match self {
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.split_state(),
+            Stream::Tcp(_) | Stream::Tls(_) => (false, false),
+        }
+    }
+
+    /// Whether the hello of `dial` was said already, and heard.
+    pub(super) fn said(&self) -> bool {
+        match self {
+            #[cfg(feature = "quic")]
+            Stream::Quic(stream) => stream.said(),
+            Stream::Tcp(_) | Stream::Tls(_) => false,
+        }
+    }
+
     /// Ends the stream so that what was written still arrives. The caller bounds the time.
     pub(super) async fn finish(&mut self) {
         match self {

@@ -294,6 +294,12 @@ impl Drop for Front {
 /// `lab/quic_front.py` before the broker at `port`, and its own port; it goes to the broker as `agent`, by this key.
 #[cfg(feature = "quic")]
 pub(crate) fn front(dir: &Path, port: u16, key: &str) -> (Front, u16) {
+    front_with(dir, port, key, &[])
+}
+
+/// The same with more arguments.
+#[cfg(feature = "quic")]
+pub(crate) fn front_with(dir: &Path, port: u16, key: &str, more: &[&str]) -> (Front, u16) {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let quic_port = socket.local_addr().unwrap().port();
     drop(socket);
@@ -305,6 +311,7 @@ pub(crate) fn front(dir: &Path, port: u16, key: &str) -> (Front, u16) {
         .args(["--to", &port.to_string()])
         .args(["--ca", "ca.pem", "--cert", "server.pem"])
         .args(["--key", "server.key", "--tls", "agent.pem", key])
+        .args(more)
         .current_dir(dir.join("certs"))
         .stdout(Stdio::piped());
     let mut front = Front(front.spawn().expect(MISSING));

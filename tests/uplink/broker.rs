@@ -29,17 +29,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start(security: &Security<'_>) -> Broker {
-        Broker::start_logging(security, "all")
-    }
-
-    /// `log_type` as in mosquitto.conf(5): a line a message costs the broker more than the message.
-    pub(crate) fn start_logging(security: &Security<'_>, log_type: &str) -> Broker {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
              persistence_location {}/\nmax_inflight_messages 100\nmax_queued_messages 1000000\n\
-             log_dest file {}/log\nlog_type {log_type}\n",
+             log_dest file {}/log\nlog_type all\n",
             dir.path().display(),
             dir.path().display(),
         );

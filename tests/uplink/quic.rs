@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dunlin::uplink::{Event, Events, Lost, TlsFiles, Uplink};
+use dunlin::uplink::{Event, Events, Lane, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
@@ -23,7 +23,21 @@ impl Front {
         Front::start_at(free_port(), certificates, server, broker)
     }
 
+    fn start_with(certificates: &Certificates, broker: &Broker, more: &[&str]) -> Front {
+        Front::spawn(free_port(), certificates, "server", broker, more)
+    }
+
     fn start_at(port: u16, certificates: &Certificates, server: &str, broker: &Broker) -> Front {
+        Front::spawn(port, certificates, server, broker, &[])
+    }
+
+    fn spawn(
+        port: u16,
+        certificates: &Certificates,
+        server: &str,
+        broker: &Broker,
+        more: &[&str],
+    ) -> Front {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join("target/lab/venv/bin/python");
         let mut child = Command::new(&python)
@@ -36,6 +50,7 @@ impl Front {
             .arg(certificates.path(&format!("{server}.pem")))
             .arg("--key")
             .arg(certificates.path(&format!("{server}.key")))
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -255,7 +270,7 @@ async fn a_slow_endpoint_is_left_for_the_standby() {
     while acked < 50 {
         tokio::select! {
             permit = uplink.reserve(), if given < 50 => {
-                permit.unwrap().publish(given, "t/order", given.to_string());
+                permit.unwrap().publish(given, "t/order", given.to_string(), None);
                 given += 1;
             }
             event = events.recv() => match event.unwrap() {
@@ -272,4 +287,234 @@ async fn a_slow_endpoint_is_left_for_the_standby() {
         "{reason:?}"
     );
     assert_eq!(last, fast.endpoint());
+}
+
+/// Publishes bulk that stands still and critical messages behind it; how many critical ones were acknowledged.
+async fn critical_beside_stalled_bulk(streams: bool) -> u64 {
+    const CRITICAL: u64 = 3_000;
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start_with(&certificates, &broker, &["--stall", "t/bulk"]);
+    let mut settings = settings(&front.endpoint(), "streams");
+    settings.tls = Some(certificates.client("client"));
+    settings.streams = streams;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    // More than the 16 KiB of credit that the stalled stream has, fewer than mosquitto takes unanswered.
+    for token in 0..10 {
+        let permit = uplink.reserve().await.unwrap();
+        permit.publish_on(Lane::Bulk, token, "t/bulk", vec![b'b'; 10_000], None);
+    }
+    let (mut given, mut acked) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(if streams { 30 } else { 4 });
+    while acked < CRITICAL {
+        tokio::select! {
+            permit = uplink.reserve(), if given < CRITICAL => {
+                permit.unwrap().publish_on(Lane::Critical, 1_000 + given, "t/order", given.to_string(), None);
+                given += 1;
+            }
+            event = events.recv() => match event.unwrap() {
+                Event::Acked { first, last } if first >= 1_000 => {
+                    assert_eq!(first, 1_000 + acked, "in order");
+                    acked = last + 1 - 1_000;
+                }
+                Event::Acked { .. } => panic!("the stalled stream was answered"),
+                Event::Disconnected { reason, .. } => panic!("{reason}"),
+                _ => {}
+            },
+            () = tokio::time::sleep_until(end) => break,
+        }
+    }
+    acked
+}
+
+#[tokio::test]
+async fn a_stalled_bulk_stream_does_not_hold_critical_messages() {
+    assert_eq!(critical_beside_stalled_bulk(true).await, 3_000);
+    // What it is for: with one stream they wait behind it.
+    assert_eq!(critical_beside_stalled_bulk(false).await, 0);
+}
+
+/// Messages of two topics reach the broker, each topic in its order, whatever becomes of data streams.
+#[tokio::test]
+async fn refused_closed_and_unanswered_data_streams_fall_back_to_one() {
+    for (how, lost) in [
+        ("accept", ""),
+        ("refuse", ""),
+        ("close", "data stream"),
+        ("ignore", "no PUBACK"),
+    ] {
+        let certificates = Certificates::new();
+        let broker = Broker::start(&Security::None);
+        let front = Front::start_with(&certificates, &broker, &["--streams", how]);
+        let mut settings = settings(&front.endpoint(), "streams");
+        settings.tls = Some(certificates.client("client"));
+        settings.streams = true;
+        settings.ack_timeout = Duration::from_secs(2);
+        let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+        let (mut given, mut acked) = (0, std::collections::BTreeSet::new());
+        let mut reasons = Vec::new();
+        let end = Instant::now() + Duration::from_secs(20);
+        while acked.len() < 500 {
+            tokio::select! {
+                permit = uplink.reserve(), if given < 500 => {
+                    let (lane, topic) = if given % 5 == 0 { (Lane::Critical, "t/c") } else { (Lane::Bulk, "t/b") };
+                    permit.unwrap().publish_on(lane, given, topic, given.to_string(), None);
+                    given += 1;
+                }
+                event = events.recv() => match event.unwrap() {
+                    Event::Acked { first, last } => acked.extend(first..=last),
+                    Event::Disconnected { reason, .. } => reasons.push(reason.to_string()),
+                    _ => {}
+                },
+                () = tokio::time::sleep_until(end) => panic!("{how}: {} acknowledged, {reasons:?}", acked.len()),
+            }
+        }
+        assert!(reasons.len() <= 1, "{how}: {reasons:?}");
+        assert!(
+            reasons.concat().contains(lost) && reasons.is_empty() == lost.is_empty(),
+            "{how}: {reasons:?}"
+        );
+        assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+        // PUBLISH lines of the broker's log name the topic and the size: the order is that of packet ids in a topic.
+        assert!(
+            broker.logged("Received PUBLISH from streams") >= 500,
+            "{how}"
+        );
+    }
+}
+
+/// Connects, loses the connection, and connects again; the stream frames that came as early data, whether there were
+/// packets of it, and how often the broker saw CONNECT.
+async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize) {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let told = broker.dir().join("early");
+    let mut more = vec!["--early", told.to_str().unwrap()];
+    if forget {
+        more.push("--forget");
+    }
+    let front = Front::start_with(&certificates, &broker, &more);
+    let mut settings = settings(&front.endpoint(), "early");
+    settings.tls = Some(certificates.client("client"));
+    settings.early_connect = true;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, connected).await;
+    // Somebody else with our client id: the broker ends our connection and keeps the session.
+    let publish = |token: u64| uplink.publish(token, "t/order", vec![b'x'; 500]);
+    for token in 0..100 {
+        publish(token).await.unwrap();
+    }
+    acked(&mut events, 99).await;
+    let other = Command::new("mosquitto_pub")
+        .args([
+            "-V", "5", "-i", "early", "-c", "-x", "60", "-t", "t/other", "-m", "x", "-p",
+        ])
+        .arg(broker.port().to_string())
+        .status();
+    assert!(other.unwrap().success());
+    // In flight while the next connection is made: what may not go early.
+    for token in 100..200 {
+        publish(token).await.unwrap();
+    }
+    acked(&mut events, 199).await;
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+    let told = std::fs::read_to_string(told).unwrap_or_default();
+    let frames = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("stream "))
+        .map(|hex| {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            (0..hex.len()).step_by(2).map(byte).collect()
+        })
+        .collect();
+    let connects = broker.logged("New client connected from 127.0.0.1");
+    (frames, told.lines().any(|line| line == "packet"), connects)
+}
+
+async fn acked(events: &mut Events, wanted: u64) {
+    next(events, |event| match event {
+        Event::Acked { last, .. } if *last == wanted => Some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_but_connect_goes_before_the_handshake_is_done() {
+    let (frames, packets, _) = early_data(false).await;
+    assert!(packets, "no early data was sent");
+    // The bytes on the stream behind its id, and its length where it is not the last of the packet: one CONNECT, whole.
+    let [frame] = &frames[..] else {
+        panic!("{frames:x?}");
+    };
+    let start = frame
+        .windows(6)
+        .position(|bytes| bytes == b"\x00\x04MQTT")
+        .unwrap()
+        - 2;
+    assert_eq!(frame[start], 0x10, "CONNECT");
+    assert_eq!(
+        frame.len() - start,
+        2 + usize::from(frame[start + 1]),
+        "and nothing behind it"
+    );
+    assert_eq!(frame[start + 9] & 2, 0, "no clean start");
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_no_early_data_gets_connect_again() {
+    let (frames, packets, connects) = early_data(true).await;
+    assert!(packets, "no early data was sent");
+    assert!(frames.is_empty(), "{frames:x?}");
+    // Ours, the other's, and ours again.
+    assert_eq!(connects, 3);
+}
+
+/// Relays datagrams to `to`, and counts those of the client.
+async fn counting_relay(to: u16) -> (u16, std::sync::Arc<std::sync::atomic::AtomicU64>) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(("127.0.0.1", to)).await.unwrap();
+    let port = front.local_addr().unwrap().port();
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2048], [0; 2048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut up) => {
+                    client = Some(from);
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    back.send(&up[..length]).await.ok();
+                }
+                Ok(length) = back.recv(&mut down) => if let Some(client) = client {
+                    front.send_to(&down[..length], client).await.ok();
+                },
+            }
+        }
+    });
+    (port, count)
+}
+
+/// Address translations forget after 30 s of silence: a probe goes out earlier, although MQTT has nothing to say.
+#[tokio::test]
+async fn a_silent_connection_is_kept_alive() {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    let (port, sent) = counting_relay(front.port).await;
+    let mut settings = settings(&format!("quic://localhost:{port}"), "silent");
+    settings.tls = Some(certificates.client("client"));
+    settings.keep_alive_s = 600;
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, connected).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = sent.load(std::sync::atomic::Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let after = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(after > before, "nothing was sent in 15 s");
+    assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
 }

@@ -26,11 +26,12 @@ pub use session::QUIC_VERSION;
 
 impl ClientTls {
     /// The same authorities, certificate and key for QUIC connections that speak `alpn`. Sessions that brokers offer to
-    /// resume are kept in it, so it is made once. No data is sent before the handshake is done (no 0-RTT).
+    /// resume are kept in it, so it is made once. With `early`, data may be sent before the handshake is done (0-RTT)
+    /// where the broker offered that with such a session.
     ///
     /// # Errors
     /// Certificates that webpki does not take, such as authorities that are not X.509 version 3.
-    pub fn quic(&self, alpn: &[u8]) -> Result<Arc<dyn ClientConfig>, CryptoError> {
+    pub fn quic(&self, alpn: &[u8], early: bool) -> Result<Arc<dyn ClientConfig>, CryptoError> {
         let refused = |error: &dyn std::fmt::Display| CryptoError::Quic(error.to_string());
         let Some(parts) = &self.parts else {
             return Err(refused(&"there is no certificate of our own"));
@@ -60,6 +61,7 @@ impl ClientTls {
             .with_custom_certificate_verifier(Arc::new(verdict::Verifier::new(verifier)))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         config.alpn_protocols = vec![alpn.to_vec()];
+        config.enable_early_data = early;
         Ok(Arc::new(session::Config::new(config, initial)))
     }
 }

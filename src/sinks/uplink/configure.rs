@@ -7,7 +7,7 @@ use super::replies::Replies;
 use crate::buffer::{Commit, Options, Policy};
 use crate::config::Section;
 use crate::payload::Encoding;
-use crate::uplink;
+use crate::uplink::{self, Scheme};
 use std::time::Duration;
 
 /// Topic where none is configured.
@@ -186,6 +186,12 @@ impl Settings {
         uplink.backoff.max = wait("backoff_max_ms", uplink.backoff.max);
         uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
         uplink.standby = breaker(section);
+        uplink.streams = section.choice(
+            "quic_streams",
+            &[("one", false), ("by_class", true)],
+            uplink.streams,
+        );
+        uplink.early_connect = section.flag("early_connect", uplink.early_connect);
         let buffer = Buffer::configure(section);
         #[cfg(feature = "downlink")]
         let replies = Replies::configure(section);
@@ -202,6 +208,30 @@ impl Settings {
             return None;
         }
         uplink.endpoints = endpoints?;
+        if uplink.streams && !uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
+            section.problem(
+                "quic_streams",
+                "is \"by_class\", and no endpoint is quic://",
+                "name a quic:// endpoint, or leave quic_streams out",
+            );
+            return None;
+        }
+        if uplink.streams && uplink.inflight_max < 8 {
+            section.problem(
+                "inflight_max",
+                format_args!("is {}, too few to share among classes", uplink.inflight_max),
+                "choose 8 or more, or leave quic_streams out",
+            );
+            return None;
+        }
+        if uplink.early_connect && !uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
+            section.problem(
+                "early_connect",
+                "is true, and no endpoint is quic://",
+                "name a quic:// endpoint, or leave early_connect out",
+            );
+            return None;
+        }
         let secure = uplink.endpoints.iter().any(|e| e.scheme().is_secure());
         if secure && uplink.tls.is_none() {
             // The missing keys are reported.

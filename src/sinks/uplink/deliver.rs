@@ -9,7 +9,7 @@ use crate::buffer::{self, Chunk, Frame, Reader, Store};
 use crate::downlink::Inbox;
 use crate::record::Class;
 use crate::stats::SinkStats;
-use crate::uplink::{Event, Events, Uplink, UplinkError};
+use crate::uplink::{Event, Events, Lane, Uplink, UplinkError};
 use bytes::Bytes;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -64,6 +64,10 @@ pub(super) struct Parts {
     pub quarantine: Arc<Quarantine>,
     /// Longest delivery once nothing more is stored.
     pub drain: Duration,
+    /// Each class has a stream of its own, and a share of what may be in flight.
+    pub streams: bool,
+    /// Most bytes in flight.
+    pub inflight_max_bytes: usize,
 }
 
 /// Moves messages from a store to a broker.
@@ -73,9 +77,10 @@ pub(super) struct Delivery {
     ledgers: [Ledger; 3],
     /// By class: chunks that were read ahead, one at most.
     chunks: [mpsc::Receiver<Result<Chunk, buffer::Error>>; 3],
-    /// Frames of the chunk that goes out now.
-    outgoing: VecDeque<Frame>,
-    outgoing_class: Class,
+    /// By class: frames of the chunk that goes out now. Without streams, of one class at a time.
+    outgoing: [VecDeque<Frame>; 3],
+    /// Most messages in flight on the last connection.
+    inflight_max: usize,
     topics: HashSet<Arc<str>>,
     connected: bool,
     connection_changed: Instant,
@@ -95,7 +100,7 @@ struct Refused {
 
 enum Step {
     Event(Option<Event>),
-    Room,
+    Room(Class),
     Chunk(Class, Result<Chunk, buffer::Error>),
     Aside,
     Stored,
@@ -110,8 +115,8 @@ impl Delivery {
             parts,
             ledgers: Default::default(),
             chunks,
-            outgoing: VecDeque::new(),
-            outgoing_class: Class::Normal,
+            outgoing: Default::default(),
+            inflight_max: 1,
             topics: HashSet::new(),
             connected: false,
             connection_changed: Instant::now(),
@@ -131,7 +136,7 @@ impl Delivery {
             match self.step(&mut stored, deadline.is_some()).await? {
                 Step::Event(Some(event)) => self.take(event),
                 Step::Event(None) => return Err(UplinkError::Ended.into()),
-                Step::Room => self.fill()?,
+                Step::Room(class) => self.fill(class)?,
                 Step::Aside => self.set_aside().await,
                 Step::Chunk(class, chunk) => self.begin(class, chunk?),
                 Step::Stored => deadline = Some(Instant::now() + self.parts.drain),
@@ -157,41 +162,69 @@ impl Delivery {
         stored: &mut oneshot::Receiver<()>,
         draining: bool,
     ) -> Result<Step, UplinkError> {
-        let [bulk, normal, critical] = &mut self.chunks;
-        let idle = self.outgoing.is_empty();
+        let idle = self.outgoing.iter().all(VecDeque::is_empty);
+        let [no_bulk, no_normal, no_critical] = Class::ALL
+            .map(|class| idle || (self.parts.streams && self.outgoing[class as usize].is_empty()));
         // Without a connection messages stay in the store, where the policy may still drop them: what is handed over
         // is sent some day, and a record must not be both reported as dropped and sent.
-        let sending = !idle && self.connected;
+        let next = if self.connected { self.next() } else { None };
+        let [bulk, normal, critical] = &mut self.chunks;
         tokio::select! {
             biased;
             event = self.parts.events.recv() => Ok(Step::Event(event)),
-            permit = self.parts.uplink.reserve(), if sending => permit.map(|_| Step::Room),
-            Some(chunk) = critical.recv(), if idle => Ok(Step::Chunk(Class::Critical, chunk)),
-            Some(chunk) = normal.recv(), if idle => Ok(Step::Chunk(Class::Normal, chunk)),
-            Some(chunk) = bulk.recv(), if idle => Ok(Step::Chunk(Class::Bulk, chunk)),
+            Some(chunk) = critical.recv(), if no_critical => Ok(Step::Chunk(Class::Critical, chunk)),
+            Some(chunk) = normal.recv(), if no_normal => Ok(Step::Chunk(Class::Normal, chunk)),
+            Some(chunk) = bulk.recv(), if no_bulk => Ok(Step::Chunk(Class::Bulk, chunk)),
+            permit = self.parts.uplink.reserve(), if next.is_some() => {
+                permit.map(|_| next.map_or(Step::Tick, Step::Room))
+            }
             () = tokio::time::sleep_until(self.aside_at), if !self.aside.is_empty() => Ok(Step::Aside),
             _ = stored, if !draining => Ok(Step::Stored),
             () = tokio::time::sleep(DRAIN_TICK), if draining => Ok(Step::Tick),
         }
     }
 
+    /// The highest class that has a message to hand over now.
+    fn next(&self) -> Option<Class> {
+        let mut down = Class::ALL.into_iter().rev();
+        down.find(|class| !self.outgoing[*class as usize].is_empty() && self.has_share(*class))
+    }
+
+    /// Whether one more message of a class may be under way: a stream that stands still must not take all that may be in
+    /// flight. Bulk has a quarter, normal a half, critical all of it.
+    fn has_share(&self, class: Class) -> bool {
+        let part = match class {
+            _ if !self.parts.streams => return true,
+            Class::Critical => return true,
+            Class::Normal => 2,
+            Class::Bulk => 4,
+        };
+        let (messages, bytes) = self.ledgers[class as usize].open();
+        messages < (self.inflight_max / part).max(1) && bytes < self.parts.inflight_max_bytes / part
+    }
+
     /// Hands over messages while there is room.
-    fn fill(&mut self) -> Result<(), UplinkError> {
-        let class = self.outgoing_class;
+    fn fill(&mut self, class: Class) -> Result<(), UplinkError> {
+        let lane = match class {
+            Class::Bulk => Lane::Bulk,
+            Class::Normal => Lane::Normal,
+            Class::Critical => Lane::Critical,
+        };
+        let at = class as usize;
         // What was read ahead and has been dropped since is in a gap record already.
         let kept = self.parts.store.pending(class).start;
-        while let Some(gone) = self.outgoing.pop_front_if(|frame| frame.position < kept) {
-            self.ledgers[class as usize].skipped_to(gone.position);
+        while let Some(gone) = self.outgoing[at].pop_front_if(|frame| frame.position < kept) {
+            self.ledgers[at].skipped_to(gone.position);
         }
         self.release(class);
-        while !self.outgoing.is_empty() {
+        while !self.outgoing[at].is_empty() && self.has_share(class) {
             let Some(permit) = self.parts.uplink.try_reserve()? else {
                 break;
             };
             let Some(Frame {
                 position,
                 payload: stored,
-            }) = self.outgoing.pop_front()
+            }) = self.outgoing[at].pop_front()
             else {
                 break;
             };
@@ -203,14 +236,14 @@ impl Delivery {
                     // The sink's own gap records are no records of a source: counted as uplinked, sums would not add up.
                     let own = message.stream == GAP_STREAM;
                     let records = if own { 0 } else { u64::from(message.records) };
-                    self.ledgers[class as usize].sent(position, records);
+                    self.ledgers[at].sent(position, records, payload.len());
                     let token = ledger::token(class, position);
-                    permit.publish_reply(token, topic, payload, correlation);
+                    permit.publish_on(lane, token, topic, payload, correlation);
                 }
                 Err(error) => {
                     drop(permit);
                     // Its checksum held, so it was stored like this: by another version.
-                    self.ledgers[class as usize].sent(position, 0);
+                    self.ledgers[at].sent(position, 0, 0);
                     self.refused((class, position), "".into(), stored, error.to_string());
                 }
             }
@@ -227,8 +260,7 @@ impl Delivery {
             self.ledgers[class as usize].skipped_to(last);
             self.release(class);
         }
-        self.outgoing = chunk.frames.into();
-        self.outgoing_class = class;
+        self.outgoing[class as usize] = chunk.frames.into();
     }
 
     fn take(&mut self, event: Event) {
@@ -256,8 +288,10 @@ impl Delivery {
             Event::Connected {
                 endpoint,
                 session_present,
+                inflight_max,
                 ..
             } => {
+                self.inflight_max = usize::from(inflight_max);
                 stats.connects.add(1);
                 stats.state.set(format!("connected to {endpoint}"));
                 tracing::info!(%endpoint, session_present, "uplink connected");
@@ -419,8 +453,8 @@ impl Delivery {
         if offline || now >= deadline {
             return true;
         }
-        let nothing_under_way =
-            self.outgoing.is_empty() && self.ledgers.iter().all(Ledger::is_empty);
+        let nothing_under_way = self.outgoing.iter().all(VecDeque::is_empty)
+            && self.ledgers.iter().all(Ledger::is_empty);
         nothing_under_way
             && Class::ALL
                 .iter()

@@ -27,6 +27,7 @@ struct Entry {
     /// Last position that it stands for.
     position: u64,
     records: u64,
+    bytes: usize,
     done: bool,
 }
 
@@ -42,16 +43,25 @@ pub(super) struct Ledger {
     entries: VecDeque<Entry>,
     /// Settled since neighbours were joined.
     settled: usize,
+    /// Messages under way, and their bytes.
+    open: (usize, usize),
 }
 
 impl Ledger {
     /// A message goes out.
-    pub(super) fn sent(&mut self, position: u64, records: u64) {
+    pub(super) fn sent(&mut self, position: u64, records: u64, bytes: usize) {
+        self.open = (self.open.0 + 1, self.open.1 + bytes);
         self.entries.push_back(Entry {
             position,
             records,
+            bytes,
             done: false,
         });
+    }
+
+    /// Messages under way, and their bytes.
+    pub(super) fn open(&self) -> (usize, usize) {
+        self.open
     }
 
     /// How many records the message at `position` has, if it is under way.
@@ -74,6 +84,7 @@ impl Ledger {
             self.entries.push_back(Entry {
                 position,
                 records: 0,
+                bytes: 0,
                 done: true,
             });
         }
@@ -92,6 +103,7 @@ impl Ledger {
                 entry.done = true;
                 messages += 1;
                 records += entry.records;
+                self.open = (self.open.0 - 1, self.open.1 - entry.bytes);
                 self.settled += 1;
             }
         }
@@ -146,11 +158,13 @@ mod tests {
     fn releases_only_a_settled_front() {
         let mut ledger = Ledger::default();
         for position in 0..4 {
-            ledger.sent(position, 10);
+            ledger.sent(position, 10, 100);
         }
         ledger.skipped_to(6);
-        ledger.sent(7, 1);
+        ledger.sent(7, 1, 1);
+        assert_eq!(ledger.open(), (5, 401));
         assert_eq!(ledger.settled(1, 2), (2, 20));
+        assert_eq!(ledger.open(), (3, 201));
         assert_eq!(ledger.release(), None);
         assert_eq!(ledger.settled(0, 0), (1, 10));
         assert_eq!(ledger.release(), Some(2));
@@ -165,9 +179,9 @@ mod tests {
     #[test]
     fn one_that_stays_does_not_let_the_ledger_grow() {
         let mut ledger = Ledger::default();
-        ledger.sent(0, 1);
+        ledger.sent(0, 1, 1);
         for position in 1..100_000 {
-            ledger.sent(position, 1);
+            ledger.sent(position, 1, 1);
             assert_eq!(ledger.settled(position, position), (1, 1));
             assert_eq!(ledger.release(), None);
             assert!(ledger.entries.len() <= SETTLED_MAX + 3);

@@ -158,6 +158,7 @@ impl Uplink {
             (settings.receive_max, settings.packet_max_bytes) = inbox.bounds();
             settings.confirm_messages = true;
         }
+        let (streams, inflight_max_bytes) = (settings.streams, settings.inflight_max_bytes);
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         #[cfg(feature = "downlink")]
         let receipts = uplink.receipts();
@@ -171,6 +172,8 @@ impl Uplink {
             inbox: context.inbox.clone(),
             quarantine: Arc::new(Quarantine::new(context.state_dir.join("rejected"))),
             drain: context.drain,
+            streams,
+            inflight_max_bytes,
         });
         let bytes_max = self.settings.buffer.options().append_bytes_max();
         #[cfg_attr(

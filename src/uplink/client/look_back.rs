@@ -27,7 +27,10 @@ impl LookBack {
         security: Option<Security>,
         bound: Duration,
     ) -> LookBack {
-        let dial = async move { task::dial(&endpoint, security.as_ref(), bound).await };
+        let dial = async move {
+            // Without a hello: it would take the session from the connection that works.
+            task::dial(&endpoint, security.as_ref(), &[], bound).await
+        };
         LookBack(Some((index, Box::pin(dial))))
     }
 

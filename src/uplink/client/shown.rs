@@ -43,7 +43,11 @@ impl Shown {
         Ok(Shown {
             security: match &settings.tls {
                 None => None,
-                Some(files) => Some(Security::new(files, &settings.endpoints)?),
+                Some(files) => Some(Security::new(
+                    files,
+                    &settings.endpoints,
+                    settings.early_connect,
+                )?),
             },
             #[cfg(feature = "identity")]
             number: None,
@@ -67,9 +71,10 @@ impl Shown {
                     cert_file: chosen.cert_file,
                     key: chosen.key,
                 };
-                let endpoints = settings.endpoints.clone();
+                let (endpoints, early) = (settings.endpoints.clone(), settings.early_connect);
                 // A token takes its time.
-                let made = tokio::task::spawn_blocking(move || Security::new(&files, &endpoints));
+                let made =
+                    tokio::task::spawn_blocking(move || Security::new(&files, &endpoints, early));
                 let made = made.await.expect("reading certificates does not panic");
                 self.security = match made {
                     Ok(security) => Some(security),

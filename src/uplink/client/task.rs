@@ -12,9 +12,11 @@ use super::look_back::{Ahead, LookBack};
 use super::shown::Shown;
 use super::{Drained, QUEUE_MAX};
 use crate::uplink::backoff::Backoff;
+use crate::uplink::codec;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
 use crate::uplink::event::{Event, Receipt};
+use crate::uplink::lane::{Lane, Lanes};
 use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
@@ -32,6 +34,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    pub(super) lane: Lane,
     pub(super) token: u64,
     pub(super) topic: Arc<str>,
     pub(super) payload: Bytes,
@@ -50,6 +53,7 @@ pub(super) struct Task {
     session: Session,
     backoff: Backoff,
     standby: Standby,
+    lanes: Lanes,
     outgoing: mpsc::Receiver<Outgoing>,
     confirmed: mpsc::Receiver<Receipt>,
     drains: mpsc::Receiver<Drain>,
@@ -77,6 +81,7 @@ impl Task {
         Task {
             session: Session::new(settings.clone(), seed),
             standby: Standby::new(settings.endpoints.len(), settings.standby),
+            lanes: Lanes::default(),
             settings,
             shown,
             backoff,
@@ -163,13 +168,30 @@ impl Task {
             Ok(security) => security,
             Err(lost) => return Some(Err(lost)),
         };
+        let hello = self.hello(endpoint);
         let dialled = self
-            .alongside(dial(endpoint, security.as_ref(), bound))
+            .alongside(dial(endpoint, security.as_ref(), &hello, bound))
             .await;
         if let Some(Err(lost)) = &dialled {
             self.shown.failed(&self.settings, lost);
         }
         dialled
+    }
+
+    /// The CONNECT of the next connection, where it may go before the handshake is done: only where it asks for the
+    /// session that the broker has. A clean start would discard that, and whoever recorded it could say it again.
+    fn hello(&mut self, endpoint: &Endpoint) -> Vec<u8> {
+        if !self.settings.early_connect {
+            return Vec::new();
+        }
+        self.session.open(endpoint.clone(), self.now_ms());
+        let hello = self.session.output().to_vec();
+        self.session.close();
+        if codec::keeps_session(&hello) {
+            hello
+        } else {
+            Vec::new()
+        }
     }
 
     /// Waits before the next attempt, but not on when there is another certificate; whether there is a next attempt.
@@ -188,7 +210,14 @@ impl Task {
     async fn converse(&mut self, mut stream: Stream, index: usize) -> (Lost, Option<Ahead>) {
         let endpoint = self.settings.endpoints[index].clone();
         let (start, opened_ms) = (self.start, self.now_ms());
+        if self.settings.streams && self.lanes.may_have(index) {
+            stream.split(&self.lanes);
+        }
         self.session.open(endpoint.clone(), opened_ms);
+        if stream.said() {
+            // The same bytes: nothing that CONNECT is made of has changed since `hello`.
+            self.session.wrote(self.session.output().len());
+        }
         let mut input = vec![0; READ_BYTES];
         let mut look_back = LookBack::default();
         let mut changed = self.shown.changes();
@@ -242,6 +271,11 @@ impl Task {
                 .and_then(|()| self.slow(index))
                 .and_then(|()| changed.judge(&self.shown, &self.settings));
             if let Err(lost) = result {
+                let (split, failed) = stream.split_state();
+                if failed || (split && matches!(lost, Lost::AckTimeout { .. })) {
+                    tracing::warn!(%endpoint, "no data streams from now on: {lost}");
+                    self.lanes.give_up(index);
+                }
                 if !connected {
                     self.shown.failed(&self.settings, &lost);
                 }
@@ -326,7 +360,10 @@ impl Task {
             Some(receipt) = self.confirmed.recv() => self.session.confirm(receipt),
             count = self.outgoing.recv_many(&mut self.batch, room), if more => {
                 debug_assert_eq!(count, self.batch.len());
-                for Outgoing { token, topic, payload, correlation } in self.batch.drain(..) {
+                for Outgoing { lane, token, topic, payload, correlation } in self.batch.drain(..) {
+                    if self.settings.streams {
+                        self.lanes.assign(&topic, lane);
+                    }
                     self.session.publish_reply(token, topic, payload, correlation);
                 }
             }
@@ -463,9 +500,10 @@ impl Task {
 pub(super) async fn dial(
     endpoint: &Endpoint,
     security: Option<&Security>,
+    hello: &[u8],
     bound: Duration,
 ) -> Result<Stream, Lost> {
-    match timeout(bound, transport::dial(endpoint, security)).await {
+    match timeout(bound, transport::dial(endpoint, security, hello)).await {
         Ok(result) => result,
         Err(_) => Err(Lost::ConnectTimeout {
             timeout_ms: millis(bound),

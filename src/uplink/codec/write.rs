@@ -100,6 +100,16 @@ impl Heading<'_> {
     }
 }
 
+/// Whether a CONNECT as `connect` wrote it asks for the session that the broker has: its clean start flag is not set.
+pub(crate) fn keeps_session(connect: &[u8]) -> bool {
+    const CLEAN_START: u8 = 2;
+    // Behind the length come the protocol's name (6 bytes) and version.
+    let length = connect.iter().skip(1).position(|byte| byte & 0x80 == 0);
+    length
+        .and_then(|more| connect.get(2 + more + 7))
+        .is_some_and(|flags| flags & CLEAN_START == 0)
+}
+
 /// Appends a PUBLISH at `QoS` 1. An alias goes with the topic the first time, and with an empty topic after that.
 pub(crate) fn publish(
     out: &mut Vec<u8>,

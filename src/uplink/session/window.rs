@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 /// Largest packet id of a PUBLISH; those above are for SUBSCRIBE.
 pub(super) const PUBLISH_ID_MAX: u16 = 65_000;
+/// Places for each message that may be in flight: so many are answered behind one that is not before all wait for it.
+const RING_FACTOR: usize = 8;
 
 /// A message of the caller.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub(super) struct Window {
     /// No slot before this index is `Again`.
     unsent: usize,
     sent: usize,
+    /// Answered and not yet given back, behind one that waits: a lane that stands still must not stop the others.
+    done: usize,
     bytes: usize,
     max: usize,
     max_bytes: usize,
@@ -64,6 +68,7 @@ impl Window {
             first_id: 1,
             unsent: 0,
             sent: 0,
+            done: 0,
             bytes: 0,
             max: usize::from(max.clamp(1, PUBLISH_ID_MAX)),
             max_bytes,
@@ -75,7 +80,11 @@ impl Window {
         if self.bytes >= self.max_bytes {
             0
         } else {
-            self.max.saturating_sub(self.slots.len() + self.new.len())
+            let open = self.slots.len() - self.done + self.new.len();
+            let places = self
+                .places()
+                .saturating_sub(self.slots.len() + self.new.len());
+            self.max.saturating_sub(open).min(places)
         }
     }
 
@@ -124,7 +133,12 @@ impl Window {
 
     /// The packet id of the next message that is sent for the first time; `None` where the ring is full.
     pub(super) fn next_id(&self) -> Option<u16> {
-        (self.slots.len() < self.max).then(|| self.id_of(self.slots.len()))
+        (self.slots.len() < self.places()).then(|| self.id_of(self.slots.len()))
+    }
+
+    /// Places in the ring.
+    fn places(&self) -> usize {
+        (RING_FACTOR * self.max).min(usize::from(PUBLISH_ID_MAX))
     }
 
     /// A message was sent under `next_id`.
@@ -186,8 +200,10 @@ impl Window {
             Slot::Done => unreachable!("only open slots are named"),
         };
         self.bytes -= given.bytes();
+        self.done += 1;
         while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
+            self.done -= 1;
             self.first_id = self.id_of(1);
             self.unsent = self.unsent.saturating_sub(1);
         }
@@ -211,6 +227,7 @@ impl Window {
         self.first_id = self.id_of(self.slots.len());
         self.unsent = 0;
         self.sent = 0;
+        self.done = 0;
         let mut open = Vec::new();
         for slot in self.slots.drain(..) {
             if let Slot::Sent(given, _) | Slot::Again(given, _) = slot {

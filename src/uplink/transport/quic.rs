@@ -1,5 +1,7 @@
 //! MQTT on one bidirectional stream of a QUIC connection (ALPN `mqtt`), as EMQX and `NanoMQ` speak it.
 
+mod split;
+
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use dunlin_crypto::{ClientTls, CryptoError, HandshakeError, QUIC_VERSION, ResetKey};
 use quinn::{
-    ClientConfig, Connection, ConnectionError, EndpointConfig, RecvStream, SendStream,
+    ClientConfig, Connecting, Connection, ConnectionError, EndpointConfig, RecvStream, SendStream,
     TokioRuntime, TransportConfig, VarInt,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 use super::tcp;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
+use crate::uplink::lane::Lanes;
+use split::Split;
 
 /// The protocol by which the server knows what the connection is for.
 const ALPN: &[u8] = b"mqtt";
@@ -43,7 +47,7 @@ pub(in crate::uplink) struct Quic {
 
 impl Quic {
     /// Prepares connections with these certificates.
-    pub(in crate::uplink) fn new(tls: &ClientTls) -> Result<Quic, CryptoError> {
+    pub(in crate::uplink) fn new(tls: &ClientTls, early: bool) -> Result<Quic, CryptoError> {
         let mut transport = TransportConfig::default();
         transport
             .max_idle_timeout(Some(IDLE.try_into().expect("45 s fit into a QUIC timeout")))
@@ -54,7 +58,7 @@ impl Quic {
             .datagram_receive_buffer_size(None)
             .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
             .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
-        let mut client = ClientConfig::new(tls.quic(ALPN)?);
+        let mut client = ClientConfig::new(tls.quic(ALPN, early)?);
         client
             .version(QUIC_VERSION)
             .transport_config(Arc::new(transport));
@@ -65,14 +69,19 @@ impl Quic {
 
     /// Connects to the first address that answers, proves both sides, and opens the stream. The addresses of a name are
     /// tried beside each other, each a little after the one before (RFC 8305, section 5), so that one that is dead
-    /// costs no time of its own.
-    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<QuicStream, Lost> {
+    /// costs no time of its own. Only the first of them is said `hello` early, so that it is not said twice at once.
+    pub(super) async fn dial(&self, endpoint: &Endpoint, hello: &[u8]) -> Result<QuicStream, Lost> {
         let mut attempts = JoinSet::new();
         for (number, address) in (0..).zip(tcp::resolve(endpoint).await?) {
             let (quic, endpoint) = (self.clone(), endpoint.clone());
+            let hello = if number == 0 {
+                hello.to_vec()
+            } else {
+                Vec::new()
+            };
             attempts.spawn(async move {
                 tokio::time::sleep(STAGGER * number).await;
-                quic.try_one(&endpoint, address).await
+                quic.try_one(&endpoint, address, &hello).await
             });
         }
         let mut first = None;
@@ -87,7 +96,12 @@ impl Quic {
         Err(first.expect("resolve() gives at least one address"))
     }
 
-    async fn try_one(&self, endpoint: &Endpoint, address: SocketAddr) -> Result<QuicStream, Lost> {
+    async fn try_one(
+        &self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+        hello: &[u8],
+    ) -> Result<QuicStream, Lost> {
         let failed = |why: String| Lost::Quic {
             endpoint: endpoint.clone(),
             why,
@@ -113,8 +127,8 @@ impl Quic {
         let connecting = local
             .connect_with(self.client.clone(), address, endpoint.host())
             .map_err(|error| failed(error.to_string()))?;
-        let connection = match timeout(HANDSHAKE, connecting).await {
-            Ok(Ok(connection)) => connection,
+        let (connection, early) = match timeout(HANDSHAKE, stand(connecting, hello)).await {
+            Ok(Ok(stands)) => stands,
             Ok(Err(ConnectionError::TimedOut)) | Err(_) => {
                 return Err(Lost::NoUdp {
                     endpoint: endpoint.clone(),
@@ -123,14 +137,47 @@ impl Quic {
             }
             Ok(Err(error)) => return Err(broken(error)),
         };
-        let (send, receive) = connection.open_bi().await.map_err(broken)?;
+        let said = early.is_some();
+        let (send, receive) = match early {
+            Some(streams) => streams,
+            None => connection.open_bi().await.map_err(broken)?,
+        };
         Ok(QuicStream {
             send,
             receive,
             connection,
             local,
+            split: None,
+            said,
         })
     }
+}
+
+type Streams = (SendStream, RecvStream);
+
+/// Waits until the handshake is done. Where the broker offered early data with a session that can be resumed, `hello` goes
+/// with the first packets, and nothing else before the handshake is done; its stream is returned where the broker took
+/// it. Otherwise the broker has not seen it, and it is to be said again.
+async fn stand(
+    connecting: Connecting,
+    hello: &[u8],
+) -> Result<(Connection, Option<Streams>), ConnectionError> {
+    if hello.is_empty() {
+        return Ok((connecting.await?, None));
+    }
+    let (connection, accepted) = match connecting.into_0rtt() {
+        Ok(early) => early,
+        Err(connecting) => return Ok((connecting.await?, None)),
+    };
+    let (mut send, receive) = connection.open_bi().await?;
+    // An error shows below: as a connection that is closed, or as data that was not accepted.
+    let sent = send.write_all(hello).await.is_ok();
+    let taken = accepted.await && sent;
+    if let Some(error) = connection.close_reason() {
+        return Err(error);
+    }
+    tracing::debug!(taken, "CONNECT went before the handshake was done");
+    Ok((connection, taken.then_some((send, receive))))
 }
 
 /// The stream, and the connection that it needs.
@@ -140,11 +187,37 @@ pub(in crate::uplink) struct QuicStream {
     receive: RecvStream,
     connection: Connection,
     local: quinn::Endpoint,
+    /// Where messages have streams of their own.
+    split: Option<Box<Split>>,
+    said: bool,
 }
 
 impl QuicStream {
+    /// Messages go on streams of their own from now on.
+    pub(super) fn split(&mut self, lanes: Lanes) {
+        self.split = Some(Box::new(Split::new(lanes, &self.send)));
+    }
+
+    /// Whether the hello was said, and heard, while the connection was made.
+    pub(super) fn said(&self) -> bool {
+        self.said
+    }
+
+    /// Whether messages had streams of their own, and whether the other side ended one.
+    pub(super) fn split_state(&self) -> (bool, bool) {
+        self.split
+            .as_ref()
+            .map_or((false, false), |split| (split.is_used(), split.failed))
+    }
+
     /// Waits until the server has all that was written, then closes.
     pub(super) async fn finish(&mut self) {
+        // What waits on data streams is not waited for: it is in the caller's buffer still.
+        if let Some(split) = &mut self.split
+            && split.flush_control(&mut self.send).await.is_err()
+        {
+            return;
+        }
         if self.send.finish().is_ok() {
             // An error says that the server is gone, and that nobody hears the end.
             let _ = self.send.stopped().await;
@@ -184,7 +257,11 @@ impl AsyncRead for QuicStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.get_mut().receive), cx, buf)
+        let this = self.get_mut();
+        match &mut this.split {
+            Some(split) => split.read(cx, &mut this.send, &mut this.receive, buf),
+            None => AsyncRead::poll_read(Pin::new(&mut this.receive), cx, buf),
+        }
     }
 }
 
@@ -194,7 +271,15 @@ impl AsyncWrite for QuicStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.get_mut().send), cx, buf)
+        let this = self.get_mut();
+        match &mut this.split {
+            Some(split) => Poll::Ready(
+                split
+                    .write(cx, &this.connection, &mut this.send, buf)
+                    .map(|()| buf.len()),
+            ),
+            None => AsyncWrite::poll_write(Pin::new(&mut this.send), cx, buf),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,6 +23,11 @@ pub(super) fn both(keys: rustls::quic::Keys) -> Keys {
     }
 }
 
+/// The one direction of early data.
+pub(super) fn one(keys: rustls::quic::DirectionalKeys) -> (Box<dyn HeaderKey>, Box<dyn PacketKey>) {
+    (Box::new(Header(keys.header)), Box::new(Packet(keys.packet)))
+}
+
 /// Both directions after a key update, which leaves the keys of headers.
 pub(super) fn packets(keys: rustls::quic::PacketKeySet) -> KeyPair<Box<dyn PacketKey>> {
     KeyPair {

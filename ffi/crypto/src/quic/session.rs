@@ -101,11 +101,14 @@ impl Session for Client {
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
-        None
+        self.tls.zero_rtt_keys().map(keys::one)
     }
 
     fn early_data_accepted(&self) -> Option<bool> {
-        Some(false)
+        match &self.tls {
+            Connection::Client(client) => Some(client.is_early_data_accepted()),
+            Connection::Server(_) => None,
+        }
     }
 
     fn is_handshaking(&self) -> bool {
