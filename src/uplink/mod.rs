@@ -22,5 +22,5 @@ pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::{Lost, UplinkError};
 pub use event::{Event, Message, Receipt};
 pub use reason::ReasonCode;
-pub use settings::{BackoffSettings, Qos, Retained, Settings, Subscription, TlsFiles};
+pub use settings::{BackoffSettings, Qos, Refused, Retained, Settings, Subscription, TlsFiles};
 pub use standby::StandbySettings;

@@ -186,6 +186,11 @@ impl Settings {
         uplink.backoff.max = wait("backoff_max_ms", uplink.backoff.max);
         uplink.backoff.stable = wait("backoff_stable_ms", uplink.backoff.stable);
         uplink.standby = breaker(section);
+        let policies = [
+            ("set_aside", uplink::Refused::SetAside),
+            ("wait", uplink::Refused::Wait),
+        ];
+        uplink.refused = section.choice("refused", &policies, uplink::Refused::SetAside);
         let buffer = Buffer::configure(section);
         #[cfg(feature = "downlink")]
         let replies = Replies::configure(section);
