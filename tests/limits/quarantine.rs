@@ -45,6 +45,36 @@ fn what_the_broker_refuses_is_kept_and_nothing_is_given_up_for_a_disk_that_canno
 }
 
 #[test]
+fn a_message_that_is_larger_than_the_broker_takes_goes_as_several_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start_with(dir.path(), "max_packet_size 500");
+    let witness = broker.subscribe();
+    for payload in ["json", "cbor"] {
+        let dir = dir.path().join(payload);
+        let config = counter("n", 5000, 1000, "normal")
+            + &uplink(&["n"], &broker.endpoint(), "block").replace(
+                "type = \"uplink\"",
+                &format!("type = \"uplink\"\npayload = \"{payload}\""),
+            );
+        let mut agent = Agent::new(&dir, &config);
+        agent.start();
+        agent.wait_count("/uplinked", 1000, SOON);
+        assert_eq!(agent.count("/rejected"), 0);
+        assert!(agent.count("/sinks/cloud/split") > 0, "nothing was larger");
+        agent.stop();
+        // The witness reads only this one.
+        if payload == "json" {
+            wait_for("all of them", SOON, || {
+                witness.received().records.len() >= 1000
+            });
+            let received = witness.received();
+            received.assert_dense_and_ordered();
+            assert_eq!((received.records.len(), received.duplicates), (1000, 0));
+        }
+    }
+}
+
+#[test]
 fn a_topic_that_is_refused_for_ever_is_set_aside_and_holds_no_other_up() {
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("rules");
