@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Takes the guards of src/uplink/session away, one at a time, and shows that the model test notices.
+"""Takes guards of the session, of the downlink and of the identity's files away, one at a time, and shows that a test notices.
 
     lab/session_mutants.py             all of them, and a table
-    lab/session_mutants.py WORD...     only those whose name has one of the words
+    lab/session_mutants.py WORD...     only those whose name or test has one of the words
 
 Each has a line in MUTANTS: a piece of the source, which occurs once, and what takes its place. The tracked files are
-copied below target/, never changed in the tree. Without a change the model test must pass; with one it must fail.
+copied below target/, never changed in the tree. Without a change the tests must pass; with one its test must fail.
 """
 
 import os
@@ -19,22 +19,47 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "target/session-mutants"
 TREE = OUT / "tree"
 TIMEOUT_S = 300
-TEST = ["cargo", "test", "--locked", "--quiet", "--test", "uplink", "the_session_keeps_every_promise"]
+TESTS = {
+    "model": ["--test", "uplink", "the_session_keeps_every_promise"],
+    "session": ["--lib", "uplink::session"],
+    "downlink": ["--lib", "downlink::"],
+    "identity": ["--lib", "power_cuts"],
+}
 
-# (name, file below src/uplink, piece, what takes its place)
+# (test, name, file below src, piece, what takes its place)
 MUTANTS = [
-    ("DUP on what goes again", "session/send.rs", "self.encode(&given, packet_id, true,", "self.encode(&given, packet_id, false,"),
-    ("Receive Maximum", "session/send.rs", "self.window.sent() < inflight_max && ", ""),
-    ("Maximum Packet Size", "session/send.rs", "if bytes > packet_max_bytes {", "if bytes > usize::MAX - packet_max_bytes {"),
-    ("Topic Alias Maximum", "session/send.rs", ".filter(|next| *next <= alias_max)", ".filter(|_| alias_max > 0)"),
-    ("a lost session's messages keep their order", "session.rs", "forget_session().into_iter().rev()", "forget_session().into_iter()"),
-    ("a kept session's messages keep their ids", "session.rs", "if !connack.session_present {", "if !connack.session_present || self.connections > 1 {"),
-    ("the first connection starts clean", "session.rs", "let clean_start = !self.established\n            || (", "let clean_start = ("),
-    ("a PUBACK counts once", "session/window.rs", "matches!(self.slots.get(index)?, Slot::Sent(..)).then_some(index)", "self.slots.get(index).map(|_| index)"),
-    ("a message without PUBACK is not waited for without end", "session/timers.rs", "now_ms >= connection.progress_ms + ack_timeout_ms", "now_ms > u64::MAX - ack_timeout_ms"),
-    ("a refused message is tried again", "session/send.rs", "        self.parking.wake(now_ms);\n", ""),
-    ("what follows a refused message waits behind it", "session/send.rs", "if !self.parking.holds(&next.topic) {", "if !self.parking.holds(&next.topic) || next.seq > 0 {"),
-    ("what the connection lost goes again", "session.rs", "        self.window.rewind();\n", ""),
+    ("model", "DUP on what goes again", "uplink/session/send.rs", "self.encode(&given, packet_id, true,", "self.encode(&given, packet_id, false,"),
+    ("model", "Receive Maximum", "uplink/session/send.rs", "self.window.sent() < inflight_max && ", ""),
+    ("model", "Maximum Packet Size", "uplink/session/send.rs", "if bytes > packet_max_bytes {", "if bytes > usize::MAX - packet_max_bytes {"),
+    ("model", "Topic Alias Maximum", "uplink/session/send.rs", ".filter(|next| *next <= alias_max)", ".filter(|_| alias_max > 0)"),
+    ("model", "a lost session's messages keep their order", "uplink/session.rs", "forget_session().into_iter().rev()", "forget_session().into_iter()"),
+    ("model", "a kept session's messages keep their ids", "uplink/session.rs", "if !connack.session_present {", "if !connack.session_present || self.connections > 1 {"),
+    ("model", "the first connection starts clean", "uplink/session.rs", "let clean_start = !self.established\n            || (", "let clean_start = ("),
+    ("model", "a PUBACK counts once", "uplink/session/window.rs", "matches!(self.slots.get(index)?, Slot::Sent(..)).then_some(index)", "self.slots.get(index).map(|_| index)"),
+    ("model", "a message without PUBACK is not waited for without end", "uplink/session/timers.rs", "now_ms >= connection.progress_ms + ack_timeout_ms", "now_ms > u64::MAX - ack_timeout_ms"),
+    ("model", "a refused message is tried again", "uplink/session/send.rs", "        self.parking.wake(now_ms);\n", ""),
+    ("model", "what follows a refused message waits behind it", "uplink/session/send.rs", "if !self.parking.holds(&next.topic) {", "if !self.parking.holds(&next.topic) || next.seq > 0 {"),
+    ("model", "what the connection lost goes again", "uplink/session.rs", "        self.window.rewind();\n", ""),
+    ("session", "no PUBACK for a message of another connection", "uplink/session/downlink.rs", "let current = receipt.connection == self.connections && self.is_connected();", "let current = self.is_connected();"),
+    ("session", "where parking is full other topics go on", "uplink/session/send.rs", "self.settings.refused == Refused::Wait || !self.shed()", "self.settings.refused == Refused::Wait || !self.shed() || true"),
+    ("session", "a broker that sends more than it may is not read from", "uplink/session/downlink.rs", "self.unconfirmed > usize::from(self.settings.receive_max)", "self.unconfirmed > usize::MAX - usize::from(self.settings.receive_max)"),
+    ("downlink", "no PUBACK before the message is stored", "downlink/inbox.rs", "                self.append(frames).await?;\n                let mut books", "                drop(self.append(frames));\n                let mut books"),
+    ("downlink", "a repeat is not stored", "downlink/inbox.rs", "if message.duplicate && id", "if message.duplicate && self.settings.name.is_empty() && id"),
+    ("downlink", "an id that is used again is another message", "downlink/known.rs", "digest: u64::from_le_bytes(*digest),", "digest: u64::from(digest.is_empty()),"),
+    ("downlink", "marks carry the ids", "downlink/inbox.rs", "ids: books.known.iter().collect(),", "ids: Vec::new(),"),
+    ("downlink", "ids are learnt from marks", "downlink/inbox.rs", "books.known.push_older(&mark.ids);", ""),
+    ("downlink", "ids are learnt from messages", "downlink/inbox.rs", "message.id.into_iter().for_each(|id| books.known.push(id));", ""),
+    ("downlink", "a lost session's ids mean nothing", "downlink/inbox.rs", "            books.known.clear();\n", ""),
+    ("downlink", "what is handed over is marked before", "downlink/handing.rs", "            self.inbox.mark(Some((end, count))).await?;\n", ""),
+    ("downlink", "what a crash makes uncertain is told", "downlink/inbox.rs", "count: handed.map_or(0, |(_, count)| count),", "count: 0,"),
+    ("downlink", "messages are bounded", "downlink/inbox.rs", "            && messages < self.settings.messages_max\n", ""),
+    ("downlink", "bytes are bounded", "downlink/inbox.rs", "            && bytes < self.settings.size_max_bytes / 2\n", ""),
+    ("downlink", "QoS 0 does not pile up", "downlink/inbox.rs", "message.qos == Qos::AtMostOnce && arrived.len()", "message.qos == Qos::AtMostOnce && usize::MIN * arrived.len()"),
+    ("downlink", "topics that nobody asked for are left alone", "downlink/inbox.rs", "if !self.settings.subscriptions.iter().any(asked) {", "if !self.settings.subscriptions.iter().any(asked) && id.is_none() {"),
+    ("downlink", "old filters are remembered", "downlink/inbox.rs", "books.filters = mark.filters;", ""),
+    ("identity", "a certificate is durable before its key's file goes", "identity/enrol.rs", "files::rename(&made, &next).map_err(file(\"rename\", &made))?;\n    sync_dir(&settings.dir)?;\n", "files::rename(&made, &next).map_err(file(\"rename\", &made))?;\n"),
+    ("identity", "the old one stays until the new one is taken", "credential.rs", "(Some(next), _) => (next, Credential::next(&self.dir)),", "(Some(next), _) => {\n                let _ = files::remove(&Credential::current(&self.dir));\n                (next, Credential::next(&self.dir))\n            }"),
+    ("identity", "a key is not used twice", "identity/enrol.rs", "!path.exists() || is_used(dir, &path)?", "!path.exists()"),
 ]
 
 
@@ -52,15 +77,18 @@ def copy():
         shutil.copy(source, target)
 
 
-def passes():
+def passes(test):
     """Whether the test passes, and what it said. What does not compile is no verdict."""
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(OUT / "build"),
         # That it fails is enough; the shortest sequence is not asked for.
         "PROPTEST_MAX_SHRINK_ITERS": "0",
     }
-    done = subprocess.run(TEST, cwd=TREE, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    command = ["timeout", str(TIMEOUT_S), "cargo", "test", "--locked", "--quiet", *TESTS[test]]
+    done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True)
     said = done.stdout + done.stderr
+    if done.returncode == 124:
+        return False, "Test failed: it did not end"
     if "test result:" not in said:
         sys.exit(f"no verdict:\n{said[-2000:]}")
     return done.returncode == 0, said
@@ -69,24 +97,26 @@ def passes():
 def main():
     words = sys.argv[1:]
     copy()
-    if not passes()[0]:
-        sys.exit("the model test fails without any change")
     survived = 0
-    chosen = [m for m in MUTANTS if not words or any(word in m[0] for word in words)]
-    for name, file, piece, other in chosen:
-        path = TREE / "src/uplink" / file
+    chosen = [m for m in MUTANTS if not words or any(word in m[0] or word in m[1] for word in words)]
+    for test in {m[0] for m in chosen}:
+        if not passes(test)[0]:
+            sys.exit(f"the test {test} fails without any change")
+    for test, name, file, piece, other in chosen:
+        path = TREE / "src" / file
         source = path.read_text()
         if source.count(piece) != 1:
             sys.exit(f"{file} has {piece!r} {source.count(piece)} times; the table must follow the code")
         started = time.monotonic()
         path.write_text(source.replace(piece, other))
         try:
-            passed, said = passes()
+            passed, said = passes(test)
         finally:
             path.write_text(source)
         survived += passed
-        why = next((line for line in said.splitlines() if line.startswith("Test failed: ")), "")
-        print(f"{'SURVIVED' if passed else 'caught':8}  {name:55} {time.monotonic() - started:4.0f} s  {why[13:110]}", flush=True)
+        why = next((line[13:] for line in said.splitlines() if line.startswith("Test failed: ")), "")
+        why = why or next((line[4:] for line in said.splitlines() if line.startswith("    ") and "::" in line), "")
+        print(f"{'SURVIVED' if passed else 'caught':8}  {test:8}  {name:55} {time.monotonic() - started:4.0f} s  {why[:100]}", flush=True)
     print(f"mutants {len(chosen)}, survived {survived}")
     sys.exit(survived > 0)
 

@@ -8,6 +8,8 @@
 //! DIR/refused.pem   the last one that a broker did not take, where the old one was taken; for people to look at
 //! ```
 
+pub(crate) mod files;
+
 use dunlin_crypto::PrivateKey;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -148,7 +150,10 @@ impl Credential {
         let mut state = self.state();
         if state.next.is_some_and(|next| next.number == number) {
             // Not synced: after a power cut the new one is on trial once more.
-            match fs::rename(Credential::next(&self.dir), Credential::current(&self.dir)) {
+            match files::rename(
+                &Credential::next(&self.dir),
+                &Credential::current(&self.dir),
+            ) {
                 Ok(()) => {
                     tracing::info!("the broker took the new certificate: the old one is dropped");
                     state.current = state.next.take();
@@ -177,7 +182,8 @@ impl Credential {
 
     fn set_aside(&self, state: &mut State, why: &str) {
         tracing::error!("the new certificate is set aside, and the old one stays in use: {why}");
-        if let Err(error) = fs::rename(Credential::next(&self.dir), self.dir.join("refused.pem")) {
+        let refused = self.dir.join("refused.pem");
+        if let Err(error) = files::rename(&Credential::next(&self.dir), &refused) {
             tracing::error!("cannot rename it: {error}");
         }
         state.next = None;

@@ -6,6 +6,7 @@
 //! finite are the strings `NaN`, `Infinity` and `-Infinity` in JSON and floats in CBOR.
 
 mod read;
+mod split;
 mod write;
 
 #[cfg(test)]
@@ -50,6 +51,11 @@ impl Encoding {
     pub fn encode(self, envelope: &Envelope<'_>, records: &[Record], out: &mut Vec<u8>) {
         write::encode(self, envelope, records, out);
     }
+}
+
+/// Two messages with the records of one, in order; `None` where there are less than two in it, or it is no message.
+pub fn halves(encoding: Encoding, message: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    split::halves(encoding, message)
 }
 
 /// What a message says about all its records.

@@ -158,6 +158,8 @@ pub struct SinkStats {
     /// Records that were to, and may not: they went the way of all others.
     #[cfg(feature = "downlink")]
     pub replies_refused: Count,
+    /// Messages that were larger than the broker takes, and went as several.
+    pub split: Count,
     /// Messages confirmed.
     pub messages: Count,
     /// Connections made.

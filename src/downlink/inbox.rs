@@ -111,7 +111,7 @@ impl Inbox {
         let end = self.store.pending(LOG).end;
         let mut books = Books::default();
         let mut waiting: VecDeque<(u64, u64)> = VecDeque::new();
-        let mut count = 0;
+        let (mut count, mut damage) = (0, Vec::new());
         while reader.position() < end {
             let chunk = match reader.next(GROUP_MESSAGES_MAX, GROUP_BYTES_MAX).await {
                 Err(error) if error.is_retryable() => {
@@ -121,11 +121,7 @@ impl Inbox {
                 }
                 chunk => chunk?,
             };
-            for lost in &chunk.lost {
-                // A mark may have been there: what is before it is not handed over a second time.
-                books.handed = books.handed.max(lost.end);
-                count = 0;
-            }
+            damage.extend(chunk.lost);
             for read in chunk.frames {
                 match frame::read(&read.payload) {
                     Some(Frame::Message(message)) => {
@@ -142,10 +138,20 @@ impl Inbox {
                 }
             }
         }
+        // Where something is damaged a mark may have been: nothing before it is handed over, perhaps for the second time.
+        let marked = books.handed;
+        let sound = damage.iter().map(|lost| lost.end).max().unwrap_or(0);
+        let open = waiting.iter().map(|(position, _)| *position);
+        let open = open.filter(|position| (marked..sound).contains(position));
+        let lost = damage
+            .iter()
+            .map(|lost| lost.end.saturating_sub(lost.start.max(marked)));
+        let damaged = open.count() as u64 + lost.sum::<u64>();
+        books.handed = marked.max(sound);
         waiting.retain(|(position, _)| *position >= books.handed);
         books.waiting_messages = waiting.len() as u64;
         books.waiting_bytes = waiting.iter().map(|(_, bytes)| bytes).sum();
-        books.uncertain = count;
+        books.uncertain = count + damaged;
         let asked = self
             .settings
             .subscriptions

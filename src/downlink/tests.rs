@@ -300,3 +300,29 @@ async fn topics_that_nobody_asked_for_are_left_alone_and_old_filters_are_given_u
     rig.inbox.recovered().await.unwrap();
     assert!(rig.inbox.forgotten().is_empty());
 }
+
+#[tokio::test]
+async fn what_damage_leaves_open_is_not_handed_over_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    for (id, text) in [(1, "first"), (2, "second"), (3, "third")] {
+        rig.offer(id, false, text);
+        rig.confirms(id).await;
+    }
+    rig.crash().await;
+    let log = dir.path().join("inbox/normal");
+    let segment = std::fs::read_dir(log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ext| ext == "seg"))
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(6).position(|six| six == b"second").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let rig = Rig::open(dir.path());
+    let mut handing = rig.handing().await;
+    // The first, for a mark may have been where the second was; and that one.
+    assert_eq!(handing.uncertain().await.unwrap(), 2);
+    assert_eq!(payloads(&some(&mut handing).await), ["third"]);
+}

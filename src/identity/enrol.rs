@@ -2,10 +2,10 @@
 
 use super::configure::Settings;
 use super::est::EstError;
-use crate::credential::Credential;
+use crate::credential::{Credential, files};
 use dunlin_crypto::{ClientTls, CryptoError, PrivateKey, Subject};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -163,13 +163,30 @@ fn lock(dir: &Path) -> Result<File, EnrolError> {
 /// The key of the next certificate. One that a request was made with, and no certificate came for, is taken again.
 fn new_key(dir: &Path) -> Result<PathBuf, EnrolError> {
     let path = dir.join("key.pem");
-    if !path.exists() {
-        write(&path, &[&dunlin_crypto::new_key()?])?;
+    if !path.exists() || is_used(dir, &path)? {
+        let made = path.with_extension("new");
+        files::create(&made, &[&dunlin_crypto::new_key()?]).map_err(file("write", &made))?;
+        files::rename(&made, &path).map_err(file("rename", &made))?;
+        sync_dir(dir)?;
     }
     Ok(path)
 }
 
-/// Leaves certificates and key in one file.
+/// Whether a certificate has this key already: power was lost before the key's own file was removed.
+fn is_used(dir: &Path, key: &Path) -> Result<bool, EnrolError> {
+    let key = dunlin_crypto::read_secret(key)?;
+    for pair in [Credential::current(dir), Credential::next(dir)] {
+        match dunlin_crypto::read_secret(&pair) {
+            Ok(pair) if pair.starts_with(&key) => return Ok(true),
+            Ok(_) | Err(CryptoError::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+/// Leaves certificates and key in one file. The key's own file goes once that is durable: without either of them the
+/// certificate would be for nobody, and the secret for it is used up.
 fn leave(settings: &Settings, key: &PrivateKey, pem: &[u8]) -> Result<(), EnrolError> {
     let next = Credential::next(&settings.dir);
     let made = settings.dir.join("made.pem");
@@ -178,48 +195,28 @@ fn leave(settings: &Settings, key: &PrivateKey, pem: &[u8]) -> Result<(), EnrolE
         #[cfg(feature = "tokens")]
         PrivateKey::Token(_) => Zeroizing::default(),
     };
-    write(&made, &[&private, pem])?;
+    files::create(&made, &[&private, pem]).map_err(file("write", &made))?;
     let facts = dunlin_crypto::facts(&made)?;
     let (life_s, max_s) = (facts.to_s - facts.from_s, settings.life_max_s);
     if max_s > 0 && life_s > max_s {
-        fs::remove_file(&made).map_err(file("remove", &made))?;
+        files::remove(&made).map_err(file("remove", &made))?;
         return Err(EnrolError::TooLong { life_s, max_s });
     }
-    fs::rename(&made, &next).map_err(file("rename", &made))?;
+    files::rename(&made, &next).map_err(file("rename", &made))?;
+    sync_dir(&settings.dir)?;
     match key {
-        PrivateKey::File(path) => fs::remove_file(path).map_err(file("remove", path))?,
+        PrivateKey::File(path) => {
+            files::remove(path).map_err(file("remove", path))?;
+            sync_dir(&settings.dir)
+        }
         #[cfg(feature = "tokens")]
-        PrivateKey::Token(_) => {}
+        PrivateKey::Token(_) => Ok(()),
     }
-    sync_dir(&settings.dir)
-}
-
-/// A file that is there whole or not at all, for nobody but its owner.
-fn write(path: &Path, parts: &[&[u8]]) -> Result<(), EnrolError> {
-    let temporary = path.with_extension("new");
-    let written = || -> io::Result<()> {
-        // Made anew: one that lies there may be open to others.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        for part in parts {
-            file.write_all(part)?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    written().map_err(file("write", path))?;
-    path.parent().map_or(Ok(()), sync_dir)
 }
 
 fn sync_dir(dir: &Path) -> Result<(), EnrolError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(file("sync", dir))
+    files::sync_dir(dir).map_err(file("sync", dir))
 }
+
+#[cfg(test)]
+mod power_cuts;

@@ -63,7 +63,7 @@ fn frame(quality: Quality) -> Record {
     )
 }
 
-fn documented() -> Vec<Record> {
+pub(super) fn documented() -> Vec<Record> {
     vec![
         sample(0, Value::Float(21.5), Quality::Good),
         sample(1, Value::Float(f64::NAN), Quality::Bad),
@@ -81,7 +81,7 @@ fn documented() -> Vec<Record> {
     ]
 }
 
-fn encoded(encoding: Encoding, class: Class, records: &[Record]) -> Vec<u8> {
+pub(super) fn encoded(encoding: Encoding, class: Class, records: &[Record]) -> Vec<u8> {
     let mut out = Vec::new();
     encoding.encode(&envelope(class), records, &mut out);
     out

@@ -23,6 +23,8 @@ pub enum Event {
         client_id: Arc<str>,
         /// Most messages in flight on this connection.
         inflight_max: u16,
+        /// Largest packet that the broker takes, in bytes.
+        packet_max_bytes: usize,
     },
     /// The connection ended, or an attempt failed.
     Disconnected {
@@ -73,8 +75,8 @@ pub enum Event {
         /// Topics that it still refuses.
         still_refused: usize,
     },
-    /// No more messages of refused topics fit into the session: from the next of them on, every topic waits. Told once
-    /// until a topic is taken again.
+    /// No more messages of refused topics fit into the session. From the next of them on every topic waits, or, with
+    /// `Settings::refused`, the oldest are rejected. Told once until a topic is taken again.
     ParkingFull {
         /// Messages parked.
         messages: usize,

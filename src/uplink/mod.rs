@@ -24,5 +24,5 @@ pub use error::{Lost, UplinkError};
 pub use event::{Event, Message, Receipt};
 pub use lane::Lane;
 pub use reason::ReasonCode;
-pub use settings::{BackoffSettings, Qos, Retained, Settings, Subscription, TlsFiles};
+pub use settings::{BackoffSettings, Qos, Refused, Retained, Settings, Subscription, TlsFiles};
 pub use standby::StandbySettings;

@@ -4,6 +4,7 @@
 //! holds, wakes it at `deadline_ms` (`tick`), and tells it of the end (`close`). Times are milliseconds since any
 //! instant that never goes back. Messages stay in it from `publish` to their PUBACK, over any number of connections.
 
+mod downlink;
 mod latency;
 mod parking;
 mod send;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::codec::{self, ConnAck, Malformed, Packet, PubAck, SubAck};
+use super::codec::{self, ConnAck, Malformed, Packet, PubAck};
 use super::endpoint::Endpoint;
 use super::error::Lost;
 use super::event::{Event, Message, Receipt};
@@ -403,12 +404,13 @@ impl Session {
         let keep_alive_s = connack
             .server_keep_alive_s
             .unwrap_or(self.settings.keep_alive_s);
+        let packet_max_bytes = connack
+            .packet_max_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(usize::MAX);
         connection.limits = Some(Limits {
             inflight_max: usize::from(inflight_max),
-            packet_max_bytes: connack
-                .packet_max_bytes
-                .and_then(|bytes| usize::try_from(bytes).ok())
-                .unwrap_or(usize::MAX),
+            packet_max_bytes,
             topic_alias_max: connack.topic_alias_max,
             keep_alive_ms: u64::from(keep_alive_s) * 1_000,
         });
@@ -443,33 +445,9 @@ impl Session {
             session_present: connack.session_present,
             client_id: Arc::clone(&self.client_id),
             inflight_max,
+            packet_max_bytes,
         });
         self.pump(now_ms);
-        Ok(())
-    }
-
-    fn suback(&mut self, suback: &SubAck<'_>) -> Result<(), Lost> {
-        let (index, code) = answered(suback, SUBSCRIBE_ID)?;
-        let Some(asked) = self.settings.subscriptions.get(index) else {
-            return Err(Malformed::protocol("a SUBACK for nothing that was asked").into());
-        };
-        let result = match code {
-            0 => Ok(Qos::AtMostOnce),
-            1 => Ok(Qos::AtLeastOnce),
-            code => Err(ReasonCode(code)),
-        };
-        let filter = asked.filter.clone();
-        self.event(Event::Subscribed { filter, result });
-        Ok(())
-    }
-
-    fn unsuback(&mut self, unsuback: &SubAck<'_>) -> Result<(), Lost> {
-        let (index, code) = answered(unsuback, UNSUBSCRIBE_ID)?;
-        let Some(filter) = self.settings.forgotten.get(index).cloned() else {
-            return Err(Malformed::protocol("an UNSUBACK for nothing that was asked").into());
-        };
-        let reason = ReasonCode(code);
-        self.event(Event::Unsubscribed { filter, reason });
         Ok(())
     }
 
@@ -554,27 +532,6 @@ impl Session {
         Some(event)
     }
 
-    /// The caller has the message durably: its PUBACK goes out. On another connection than the one that brought it the
-    /// id may be another message's, and the broker sends it again.
-    pub fn confirm(&mut self, receipt: Receipt) {
-        let current = receipt.connection == self.connections && self.is_connected();
-        if receipt.packet_id != 0 && current {
-            codec::puback(&mut self.output, receipt.packet_id);
-            self.unconfirmed = self.unconfirmed.saturating_sub(1);
-        }
-    }
-
-    /// Whether more messages came and are not confirmed than the Receive Maximum allows: brokers do that (mosquitto 2.0.11
-    /// sends up to 20 for each PUBACK), and are then not read from until there are less.
-    pub fn is_overrun(&self) -> bool {
-        self.unconfirmed > usize::from(self.settings.receive_max)
-    }
-
-    /// Bytes of the messages among the events not yet taken.
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
     /// Events not yet taken.
     pub fn events_waiting(&self) -> usize {
         self.events.len()
@@ -586,14 +543,4 @@ impl Session {
             codec::disconnect(&mut self.output, reason);
         }
     }
-}
-
-/// Which of the filters an answer is for, by the first packet id of its kind, and its one reason code.
-fn answered(suback: &SubAck<'_>, first_id: u16) -> Result<(usize, u8), Lost> {
-    let &[code] = suback.reasons else {
-        return Err(Malformed::protocol("a SUBACK for another number of filters").into());
-    };
-    let index = suback.packet_id.checked_sub(first_id).map(usize::from);
-    // An id below the first is of no filter.
-    Ok((index.unwrap_or(usize::MAX), code))
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Longest time without any PUBACK while messages are in flight.
     pub ack_timeout: Duration,
+    /// What becomes of messages that the broker refuses for now, where no more of them can be kept in their order.
+    pub refused: Refused,
     /// Waits between attempts.
     pub backoff: BackoffSettings,
     /// Over QUIC, a stream of its own for the messages of each lane.
@@ -67,6 +69,16 @@ pub struct TlsFiles {
     pub cert_file: PathBuf,
     /// Its private key.
     pub key: PrivateKey,
+}
+
+/// What becomes of messages of refused topics where parking is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refused {
+    /// The oldest are rejected to the caller, and the others go on.
+    #[default]
+    SetAside,
+    /// Everything waits until the broker takes them.
+    Wait,
 }
 
 /// Waits between attempts: uniform in 0 to min(max, base * 2^attempt).
@@ -127,6 +139,7 @@ impl Settings {
             packet_max_bytes: 1 << 20,
             connect_timeout: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(30),
+            refused: Refused::SetAside,
             backoff: BackoffSettings {
                 base: Duration::from_millis(500),
                 max: Duration::from_mins(1),

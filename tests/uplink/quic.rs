@@ -270,7 +270,7 @@ async fn a_slow_endpoint_is_left_for_the_standby() {
     while acked < 50 {
         tokio::select! {
             permit = uplink.reserve(), if given < 50 => {
-                permit.unwrap().publish(given, "t/order", given.to_string(), None);
+                permit.unwrap().publish(given, "t/order", given.to_string());
                 given += 1;
             }
             event = events.recv() => match event.unwrap() {

@@ -192,6 +192,11 @@ impl Settings {
             uplink.streams,
         );
         uplink.early_connect = section.flag("early_connect", uplink.early_connect);
+        let policies = [
+            ("set_aside", uplink::Refused::SetAside),
+            ("wait", uplink::Refused::Wait),
+        ];
+        uplink.refused = section.choice("refused", &policies, uplink::Refused::SetAside);
         let buffer = Buffer::configure(section);
         #[cfg(feature = "downlink")]
         let replies = Replies::configure(section);

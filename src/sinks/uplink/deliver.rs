@@ -1,5 +1,7 @@
 //! From the buffer to the broker: stored messages go out in order, and are released when the broker has them.
 
+mod parts;
+
 use super::gaps::{GAP_STREAM, GapStream};
 use super::ledger::{self, Ledger};
 use super::message;
@@ -7,10 +9,12 @@ use super::quarantine::Quarantine;
 use crate::buffer::{self, Chunk, Frame, Reader, Store};
 #[cfg(feature = "downlink")]
 use crate::downlink::Inbox;
+use crate::payload;
 use crate::record::Class;
 use crate::stats::SinkStats;
-use crate::uplink::{Event, Events, Lane, Uplink, UplinkError};
+use crate::uplink::{Event, Events, Lane, Refused as Policy, Uplink, UplinkError};
 use bytes::Bytes;
+use parts::Part;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +27,10 @@ const CHUNK_FRAMES_MAX: usize = 256;
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Topics remembered, so that each message shares its text.
 const TOPICS_MAX: usize = 1024;
+/// Bytes of a PUBLISH beside topic, correlation data and payload, at most.
+const PACKET_BYTES: usize = 20;
+/// Refused messages that wait to be set aside above which no more are sent.
+const ASIDE_MAX: usize = 256;
 /// While draining: how long a lost connection is waited for. What is stored is sent at the next start.
 const DRAIN_OFFLINE: Duration = Duration::from_secs(1);
 /// While draining: how often it is looked whether all is done.
@@ -62,6 +70,8 @@ pub(super) struct Parts {
     pub inbox: Option<Arc<Inbox>>,
     /// Takes what the broker refuses for ever.
     pub quarantine: Arc<Quarantine>,
+    /// What becomes of messages that are refused for now where there are too many.
+    pub refused: Policy,
     /// Longest delivery once nothing more is stored.
     pub drain: Duration,
     /// Each class has a stream of its own, and a share of what may be in flight.
@@ -79,14 +89,20 @@ pub(super) struct Delivery {
     chunks: [mpsc::Receiver<Result<Chunk, buffer::Error>>; 3],
     /// By class: frames of the chunk that goes out now. Without streams, of one class at a time.
     outgoing: [VecDeque<Frame>; 3],
+    /// By class: parts of messages that are larger than the broker takes, ahead of everything else of their class.
+    parts_out: [VecDeque<Part>; 3],
     /// Most messages in flight on the last connection.
     inflight_max: usize,
+    /// Largest packet that the broker takes, in bytes.
+    packet_max_bytes: usize,
     topics: HashSet<Arc<str>>,
     connected: bool,
     connection_changed: Instant,
     /// Messages that the broker refuses for ever, still to be set aside. Bounded: each is in a ledger, unsettled.
     aside: VecDeque<Refused>,
     aside_at: Instant,
+    /// Why the last one is.
+    last_reason: String,
 }
 
 /// A message that the broker refuses for ever.
@@ -116,12 +132,15 @@ impl Delivery {
             ledgers: Default::default(),
             chunks,
             outgoing: Default::default(),
+            parts_out: Default::default(),
             inflight_max: 1,
+            packet_max_bytes: usize::MAX,
             topics: HashSet::new(),
             connected: false,
             connection_changed: Instant::now(),
             aside: VecDeque::new(),
             aside_at: Instant::now(),
+            last_reason: String::new(),
         }
     }
 
@@ -167,7 +186,8 @@ impl Delivery {
             .map(|class| idle || (self.parts.streams && self.outgoing[class as usize].is_empty()));
         // Without a connection messages stay in the store, where the policy may still drop them: what is handed over
         // is sent some day, and a record must not be both reported as dropped and sent.
-        let next = if self.connected { self.next() } else { None };
+        let sending = self.connected && self.aside.len() < ASIDE_MAX;
+        let next = if sending { self.next() } else { None };
         let [bulk, normal, critical] = &mut self.chunks;
         tokio::select! {
             biased;
@@ -187,7 +207,11 @@ impl Delivery {
     /// The highest class that has a message to hand over now.
     fn next(&self) -> Option<Class> {
         let mut down = Class::ALL.into_iter().rev();
-        down.find(|class| !self.outgoing[*class as usize].is_empty() && self.has_share(*class))
+        // Parts are of a message that has its share already.
+        down.find(|class| {
+            !self.parts_out[*class as usize].is_empty()
+                || (!self.outgoing[*class as usize].is_empty() && self.has_share(*class))
+        })
     }
 
     /// Whether one more message of a class may be under way: a stream that stands still must not take all that may be in
@@ -217,6 +241,23 @@ impl Delivery {
             self.ledgers[at].skipped_to(gone.position);
         }
         self.release(class);
+        while let Some(Part {
+            token,
+            topic,
+            payload,
+        }) = self.parts_out[at].pop_front()
+        {
+            let Some(permit) = self.parts.uplink.try_reserve()? else {
+                let part = Part {
+                    token,
+                    topic,
+                    payload,
+                };
+                self.parts_out[at].push_front(part);
+                return Ok(());
+            };
+            permit.publish_on(lane, token, topic, payload, None);
+        }
         while !self.outgoing[at].is_empty() && self.has_share(class) {
             let Some(permit) = self.parts.uplink.try_reserve()? else {
                 break;
@@ -238,6 +279,14 @@ impl Delivery {
                     let records = if own { 0 } else { u64::from(message.records) };
                     self.ledgers[at].sent(position, records, payload.len());
                     let token = ledger::token(class, position);
+                    let heading = topic.len() + correlation.as_ref().map_or(0, Bytes::len);
+                    if payload.len() + heading + PACKET_BYTES > self.packet_max_bytes
+                        && message.records > 1
+                    {
+                        drop(permit);
+                        self.send_in_parts(token, &topic, payload);
+                        return self.fill(class);
+                    }
                     permit.publish_on(lane, token, topic, payload, correlation);
                 }
                 Err(error) => {
@@ -281,16 +330,16 @@ impl Delivery {
                 reason,
                 detail,
             } => {
-                let place = ledger::of_token(token);
-                let reason = format!("{reason} {detail}");
-                self.refused(place, topic, payload, reason.trim_end().to_owned());
+                self.rejected(token, topic, payload, (reason, &detail));
             }
             Event::Connected {
                 endpoint,
                 session_present,
+                packet_max_bytes,
                 inflight_max,
                 ..
             } => {
+                self.packet_max_bytes = packet_max_bytes;
                 self.inflight_max = usize::from(inflight_max);
                 stats.connects.add(1);
                 stats.state.set(format!("connected to {endpoint}"));
@@ -340,8 +389,14 @@ impl Delivery {
                 });
             }
             Event::ParkingFull { messages, bytes } => {
-                let words =
-                    "every topic waits: too many messages of topics that the broker refuses";
+                let words = match self.parts.refused {
+                    Policy::Wait => {
+                        "every topic waits: too many messages of topics that the broker refuses"
+                    }
+                    Policy::SetAside => {
+                        "too many messages of topics that the broker refuses: the oldest are set aside"
+                    }
+                };
                 tracing::error!(messages, bytes, "{words}");
                 stats.state.set(words);
             }
@@ -392,7 +447,13 @@ impl Delivery {
         payload: Bytes,
         reason: String,
     ) {
-        tracing::error!("the broker refuses a message for ever: {reason}");
+        // Once for a reason: thousands of messages of a topic must not flood a flash disk with logs.
+        if self.last_reason == reason {
+            tracing::debug!("the broker refuses a message: {reason}");
+        } else {
+            tracing::error!("the broker refuses a message: {reason}; it is set aside");
+            self.last_reason.clone_from(&reason);
+        }
         self.aside.push_back(Refused {
             class,
             position,
@@ -410,9 +471,14 @@ impl Delivery {
             return;
         };
         let (class, position) = (refused.class, refused.position);
-        let Some(records) = self.ledgers[class as usize].records(position) else {
+        let ledger = &mut self.ledgers[class as usize];
+        let Some(mut records) = ledger.records(position) else {
             return;
         };
+        if ledger.is_split(position) {
+            let part = payload::decode(&refused.payload);
+            records = part.map_or(0, |part| part.records.len() as u64);
+        }
         let quarantine = Arc::clone(&self.parts.quarantine);
         let (words, topic) = (refused.reason.clone(), Arc::clone(&refused.topic));
         let payload = refused.payload.clone();
@@ -436,7 +502,10 @@ impl Delivery {
                 return;
             }
         }
-        self.ledgers[class as usize].settled(position, position);
+        let ledger = &mut self.ledgers[class as usize];
+        ledger.refused(position, records);
+        let (_, taken) = ledger.settled(position, position);
+        self.parts.stats.uplinked.add(taken);
         self.release(class);
     }
 
@@ -454,6 +523,7 @@ impl Delivery {
             return true;
         }
         let nothing_under_way = self.outgoing.iter().all(VecDeque::is_empty)
+            && self.parts_out.iter().all(VecDeque::is_empty)
             && self.ledgers.iter().all(Ledger::is_empty);
         nothing_under_way
             && Class::ALL

@@ -28,6 +28,9 @@ struct Entry {
     position: u64,
     records: u64,
     bytes: usize,
+    /// Messages that are sent for it: more than one where it was split.
+    parts: u32,
+    split: bool,
     done: bool,
 }
 
@@ -55,6 +58,8 @@ impl Ledger {
             position,
             records,
             bytes,
+            parts: 1,
+            split: false,
             done: false,
         });
     }
@@ -62,6 +67,34 @@ impl Ledger {
     /// Messages under way, and their bytes.
     pub(super) fn open(&self) -> (usize, usize) {
         self.open
+    }
+
+    fn under_way(&mut self, position: u64) -> Option<&mut Entry> {
+        let at = self
+            .entries
+            .binary_search_by_key(&position, |entry| entry.position)
+            .ok()?;
+        Some(&mut self.entries[at]).filter(|entry| !entry.done)
+    }
+
+    /// The message at `position` goes out as that many more.
+    pub(super) fn split(&mut self, position: u64, more: u32) {
+        if let Some(entry) = self.under_way(position) {
+            entry.parts += more;
+            entry.split = true;
+        }
+    }
+
+    /// Of the message at `position` so many records are not for the broker.
+    pub(super) fn refused(&mut self, position: u64, records: u64) {
+        if let Some(entry) = self.under_way(position) {
+            entry.records = entry.records.saturating_sub(records);
+        }
+    }
+
+    /// Whether the message at `position` was split.
+    pub(super) fn is_split(&mut self, position: u64) -> bool {
+        self.under_way(position).is_some_and(|entry| entry.split)
     }
 
     /// How many records the message at `position` has, if it is under way.
@@ -85,6 +118,8 @@ impl Ledger {
                 position,
                 records: 0,
                 bytes: 0,
+                parts: 0,
+                split: false,
                 done: true,
             });
         }
@@ -100,6 +135,10 @@ impl Ledger {
                 break;
             }
             if !entry.done {
+                entry.parts -= 1;
+                if entry.parts > 0 {
+                    continue;
+                }
                 entry.done = true;
                 messages += 1;
                 records += entry.records;
@@ -174,6 +213,22 @@ mod tests {
         assert_eq!(ledger.settled(7, 7), (1, 1));
         assert_eq!(ledger.release(), Some(7));
         assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn a_split_message_is_settled_with_its_last_part() {
+        let mut ledger = Ledger::default();
+        ledger.sent(0, 1, 1);
+        ledger.sent(1, 10, 1);
+        ledger.split(1, 2);
+        assert!(ledger.is_split(1) && !ledger.is_split(0));
+        assert_eq!(ledger.settled(0, 1), (1, 1));
+        ledger.refused(1, 4);
+        assert_eq!(ledger.settled(1, 1), (0, 0));
+        assert!(ledger.is_split(1), "to its end");
+        assert_eq!(ledger.release(), Some(0));
+        assert_eq!(ledger.settled(1, 1), (1, 6));
+        assert_eq!(ledger.release(), Some(1));
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl Uplink {
             settings.confirm_messages = true;
         }
         let (streams, inflight_max_bytes) = (settings.streams, settings.inflight_max_bytes);
+        let refused = settings.refused;
         let (uplink, events) = crate::uplink::Uplink::spawn(settings).map_err(failed)?;
         #[cfg(feature = "downlink")]
         let receipts = uplink.receipts();
@@ -171,6 +172,7 @@ impl Uplink {
             #[cfg(feature = "downlink")]
             inbox: context.inbox.clone(),
             quarantine: Arc::new(Quarantine::new(context.state_dir.join("rejected"))),
+            refused,
             drain: context.drain,
             streams,
             inflight_max_bytes,
@@ -208,17 +210,17 @@ impl Uplink {
         };
         #[cfg(feature = "downlink")]
         let take_in = async {
-            match &context.inbox {
-                Some(inbox) => inbox.take_in(receipts).await,
-                None => std::future::pending().await,
+            if let Some(inbox) = &context.inbox {
+                inbox.take_in(receipts).await?;
             }
+            // It ends by itself with the uplink, which the delivery reports.
+            std::future::pending::<Result<(), buffer::Error>>().await
         };
         #[cfg(not(feature = "downlink"))]
         let take_in = std::future::pending::<Result<(), buffer::Error>>();
         let both = async { tokio::try_join!(keep, deliver) };
         tokio::select! {
             ended = both => ended.map(drop)?,
-            // It ends by itself with the uplink, which the delivery reports.
             failed = take_in => failed.map_err(|source| self.refused(source))?,
         }
         store

@@ -116,6 +116,25 @@ impl Parking {
         topic.queue.insert(at, given);
     }
 
+    /// Takes out the oldest message of the topic that has most of them parked, and why it is.
+    pub(super) fn shed(&mut self) -> Option<(Given, ReasonCode)> {
+        let most = self
+            .topics
+            .values_mut()
+            .max_by_key(|topic| topic.queue.len())?;
+        // Where a probe is in flight it is older, and the queue has those behind it.
+        let given = most.queue.pop_front()?;
+        let reason = most.reason.unwrap_or(ReasonCode::UNSPECIFIED);
+        let is_empty = most.queue.is_empty() && most.phase != Phase::Probing;
+        self.messages -= 1;
+        self.bytes -= given.bytes();
+        if is_empty {
+            self.topics.remove(&given.topic);
+            self.ready.retain(|ready| *ready != given.topic);
+        }
+        Some((given, reason))
+    }
+
     /// The broker refused a message for now. Returns the wait in milliseconds where the caller is to be told.
     pub(super) fn refused(
         &mut self,

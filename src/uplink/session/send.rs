@@ -7,6 +7,7 @@ use super::{Connection, OUTPUT_MAX_BYTES, Session};
 use crate::uplink::codec;
 use crate::uplink::event::Event;
 use crate::uplink::reason::ReasonCode;
+use crate::uplink::settings::Refused;
 
 /// How a message names its topic on this connection.
 struct Naming {
@@ -67,12 +68,30 @@ impl Session {
                         bytes: self.parking.bytes(),
                     });
                 }
-                return None;
+                if self.settings.refused == Refused::Wait || !self.shed() {
+                    return None;
+                }
+                continue;
             }
             let given = self.window.take_new()?;
             self.parking.park(given);
         }
         None
+    }
+
+    /// Rejects the oldest message that is parked; whether there was one.
+    fn shed(&mut self) -> bool {
+        let Some((given, reason)) = self.parking.shed() else {
+            return false;
+        };
+        self.event(Event::Rejected {
+            token: given.token,
+            reason,
+            detail: "too many messages of the topic wait".to_owned(),
+            topic: given.topic,
+            payload: given.payload,
+        });
+        true
     }
 
     /// Puts a PUBLISH into the output; the words of the fault where the broker does not take that many bytes.

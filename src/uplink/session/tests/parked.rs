@@ -1,7 +1,7 @@
 //! One topic that the broker refuses for now, and the others.
 
 use super::*;
-use crate::uplink::settings::Retained;
+use crate::uplink::settings::{Refused, Retained};
 
 /// Answers everything sent as a broker that refuses the topics of `refused`; the payloads it took, with their topics.
 fn serve(s: &mut Script, refused: &[(&str, u8)]) -> Vec<(String, u64)> {
@@ -239,7 +239,9 @@ fn a_session_lost_while_a_topic_catches_up_keeps_its_order() {
 #[test]
 fn when_parking_is_full_everything_waits_and_goes_on_when_the_topic_is_taken() {
     for (payload, most) in [(8, PARKED_MAX), (32 << 10, PARKED_MAX_BYTES / (32 << 10))] {
-        let mut s = Script::connected_with(small(), &[]);
+        let mut settings = small();
+        settings.refused = Refused::Wait;
+        let mut s = Script::connected_with(settings, &[]);
         let mut token = 0;
         while s.session.room() > 0 {
             let bytes = format!("{token:0payload$}");
@@ -267,6 +269,42 @@ fn when_parking_is_full_everything_waits_and_goes_on_when_the_topic_is_taken() {
 }
 
 #[test]
+fn when_parking_is_full_the_oldest_are_rejected_in_order_and_everything_else_goes_on() {
+    let mut s = Script::connected_with(small(), &[]);
+    let mut good = Vec::new();
+    let all = PARKED_MAX as u64 + 500;
+    for token in 0..all {
+        for topic in ["bad", "good"] {
+            assert!(s.session.room() > 0, "held up at {token}");
+            s.session
+                .publish(token, topic.into(), token.to_string().into());
+            good.extend(of(&serve(&mut s, &[("bad", 0x87)]), "good"));
+        }
+    }
+    assert!(good.into_iter().eq(0..all));
+    let (mut rejected, mut full) = (Vec::new(), 0);
+    while let Some(event) = s.session.next_event() {
+        match event {
+            Event::Rejected { token, reason, .. } => {
+                assert_eq!(reason, ReasonCode::NOT_AUTHORIZED);
+                rejected.push(token);
+            }
+            Event::ParkingFull { .. } => full += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(full, 1, "told once");
+    let set_aside = rejected.len() as u64;
+    assert!((490..=500).contains(&set_aside), "{set_aside}");
+    // What is left goes in order once the broker takes it.
+    let taken = of(&wake(&mut s), "bad");
+    let left: Vec<u64> = (0..all).filter(|token| !rejected.contains(token)).collect();
+    assert_eq!(taken, left);
+    assert!(rejected.is_sorted());
+    assert!(s.session.is_idle());
+}
+
+#[test]
 fn a_parked_message_keeps_no_more_memory_than_itself() {
     let mut s = Script::connected(&[]);
     let chunk = Bytes::from(vec![b'x'; 256 << 10]);
@@ -275,4 +313,46 @@ fn a_parked_message_keeps_no_more_memory_than_itself() {
     let id = s.seen()[0].id;
     s.ack(id, 0x97);
     assert!(chunk.is_unique(), "what was read at once is held");
+}
+
+#[test]
+fn every_reason_code_of_a_puback_has_the_effect_that_the_page_states() {
+    for code in 0..=u8::MAX {
+        let mut s = Script::connected(&[]);
+        s.publish(7, "t");
+        let id = s.seen()[0].id;
+        s.ack(id, code);
+        let event = s.session.next_event();
+        match code {
+            0..0x80 => {
+                assert!(matches!(event, Some(Event::Acked { first: 7, last: 7 })));
+                assert!(s.session.is_idle());
+            }
+            0x90 | 0x95 | 0x99 => {
+                let Some(Event::Rejected {
+                    token: 7, reason, ..
+                }) = event
+                else {
+                    panic!("{code:#x}: {event:?}");
+                };
+                assert_eq!(reason.0, code);
+                assert!(s.session.is_idle());
+            }
+            _ => {
+                let Some(Event::Deferred {
+                    token: 7, retry_in, ..
+                }) = event
+                else {
+                    panic!("{code:#x}: {event:?}");
+                };
+                // Where only an operator can help: half of the longest wait at least.
+                assert_eq!(
+                    code == 0x87,
+                    retry_in >= Duration::from_secs(5),
+                    "{code:#x}"
+                );
+                assert_eq!(s.session.parked(), 1);
+            }
+        }
+    }
 }
