@@ -41,9 +41,9 @@ modules_initrd=(ext4 crc32c_generic virtio_blk virtio_mmio sdhci-esdhc-imx sdhci
     fixed gpio-regulator)
 # What the tests need beside that. Networks: fec with its PHYs and the fuses that hold its address, virtio, and USB (dwc2)
 # for the Raspberry Pi. Chips: lm75 and dps310 by the kernel's own drivers, and a
-# magnetometer with triggers for its buffer. CAN: vcan.
+# magnetometer with triggers for its buffer. CAN: vcan. A network that is made bad: netem.
 modules_root=(i2c-dev i2c-bcm2835 lm75 dps310 fec at803x realtek micrel virtio_net dwc2 cdc_ether rndis_host rtc-snvs
-    nvmem-imx-ocotp phy-generic vcan can-raw st_magn_i2c iio-trig-hrtimer)
+    nvmem-imx-ocotp phy-generic vcan can-raw st_magn_i2c iio-trig-hrtimer sch_netem)
 # What the board needs whose power is cut.
 modules_store=(virtio_mmio virtio_blk virtio_console ext4 f2fs crc32c_generic crc32_generic)
 
@@ -147,12 +147,13 @@ done
 ln -sf ../bin/busybox "$tree/sbin/init"
 cp -a "$sysroot/lib/aarch64-linux-gnu" "$sysroot/lib/ld-linux-aarch64.so.1" "$tree/lib/"
 mkdir -p "$tree/usr/lib/aarch64-linux-gnu"
-cp -a "$sysroot"/usr/lib/aarch64-linux-gnu/*.so.* "$tree/usr/lib/aarch64-linux-gnu/"
+cp -a "$sysroot"/usr/lib/aarch64-linux-gnu/{*.so.*,libelf-*.so} "$tree/usr/lib/aarch64-linux-gnu/"
 cp -a "$sysroot"/etc/sensors* "$tree/etc/"
 cp -r lab/board/root/. "$tree/"
 chmod 755 "$tree"/etc/init.d/* "$tree"/usr/share/udhcpc/default.script
 install -m 755 "$binaries/dunlin" "$tree/usr/bin/dunlin" -D
 install -m 755 "$sysroot"/usr/bin/{cansend,candump} "$tree/usr/bin/"
+install -m 755 "$sysroot/sbin/tc" "$tree/sbin/"
 install -m 644 "$binaries"/drivers/*.so "$tree/usr/lib/dunlin/drivers/"
 for kernel in "${kernels[@]}"; do modules "$kernel" "$tree" "${modules_initrd[@]}" "${modules_root[@]}"; done
 

@@ -23,6 +23,14 @@ board_packages=(
     libsensors-config=1:3.6.0-7.1
     libgpiod2=1.6.3-1+b3
     can-utils=2020.11.0-1
+    # tc, and what it is linked to
+    iproute2=6.1.0-3
+    libbpf1=1:1.1.2-0+deb12u1
+    libelf1=0.188-2.1
+    libmnl0=1.0.4-3
+    libbsd0=0.11.7-2
+    libmd0=1.0.4-2
+    libxtables12=1.8.9-2
     # libiio, and what it is linked to
     libiio0=0.24-4
     libavahi-client3=0.8-10+deb12u1

@@ -25,5 +25,7 @@ mod iio;
 mod machine;
 #[path = "../ffi/driver/tests/escapes/mod.rs"]
 mod native_escapes;
+#[path = "board/netem.rs"]
+mod netem;
 #[path = "board/station.rs"]
 mod station;

@@ -5,7 +5,9 @@ use super::machine::Seed;
 use crate::support::{Broker, Received, Subscriber, free_port};
 use serde_json::Value;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -68,13 +70,39 @@ impl Station {
 
     /// A seed with that configuration and the certificates that it names.
     pub fn seed(&self, sources: &str, inputs: &[&str]) -> Seed {
-        let config = Seed::with_config(&self.config(sources, inputs));
+        self.seed_with(&self.config(sources, inputs))
+    }
+
+    /// A seed with this configuration and the certificates.
+    fn seed_with(&self, config: &str) -> Seed {
+        let config = Seed::with_config(config);
         let certs = self.dir.path().join("certs");
         ["ca.pem", "agent.pem", "agent.key"]
             .iter()
             .fold(config, |seed, name| {
                 seed.file(name, fs::read(certs.join(name)).unwrap())
             })
+    }
+
+    /// A QUIC front before the broker, of another implementation than ours.
+    pub fn front(&self) -> Front {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let port = free_port();
+        let mut child = Command::new(root.join("target/lab/venv/bin/python"))
+            .arg(root.join("lab/quic_front.py"))
+            .args(["--listen", &port.to_string()])
+            .args(["--to", &self.port.to_string()])
+            .args(["--ca", "ca.pem", "--cert", "server.pem"])
+            .args(["--key", "server.key", "--tls", "agent.pem", "agent.key"])
+            .current_dir(self.dir.path().join("certs"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("target/lab/venv is there: scripts/setup.sh board");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("it was asked for");
+        BufReader::new(out).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Front { child, port }
     }
 
     /// All that arrived so far.
@@ -104,6 +132,31 @@ impl Station {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// The front, as long as it is kept.
+pub struct Front {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Front {
+    /// The station's seed, by QUIC to this front first, and by TLS to the broker where that does not go.
+    pub fn seed(&self, station: &Station, sources: &str, inputs: &[&str]) -> Seed {
+        let tls = format!("endpoint = \"mqtts://10.0.2.2:{}\"", station.port);
+        let first = format!("endpoint = \"quic://10.0.2.2:{}\"", self.port);
+        let both = tls.replace("endpoint = ", "standby = [") + "]";
+        let config = station.config(sources, inputs);
+        assert!(config.contains(&tls), "{config}");
+        station.seed_with(&config.replace(&tls, &format!("{first}\n{both}")))
     }
 }
 
