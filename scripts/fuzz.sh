@@ -15,10 +15,10 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 
-runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500 input_max_bytes=4096
+runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500 runs_frames=20000 input_max_bytes=4096
 declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [config]=$runs_config
-    [buffer]=$runs_store)
-targets=(reply request mqtt payload config buffer)
+    [buffer]=$runs_store [ccsds]=$runs_frames [checksum]=$runs_text)
+targets=(reply request mqtt payload config buffer ccsds checksum)
 if [[ $# -gt 0 ]]; then
     [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
     targets=("$1")

@@ -50,6 +50,9 @@ pub(super) enum Command {
     /// Follow what is being sent.
     #[cfg(feature = "tools")]
     Sub(Sub),
+    /// Decode a file of telemetry.
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    Telemetry(Telemetry),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
     /// Start driver hosts for an agent that asks on standard input, a listening socket; not for people.
@@ -131,6 +134,20 @@ pub(super) struct Sub {
     pub json: bool,
     /// How long to follow, in seconds; for ever if absent.
     pub seconds: Option<u64>,
+}
+
+/// What to decode.
+#[cfg(all(feature = "tools", feature = "telemetry"))]
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    /// The file.
+    pub file: PathBuf,
+    /// Options, `key=value`: those of a `decode_ccsds`.
+    pub options: Vec<(String, String)>,
+    /// Whether the file is packets and nothing else.
+    pub packets: bool,
+    /// Print JSON lines instead of a table.
+    pub json: bool,
 }
 
 /// How to log.
@@ -351,6 +368,8 @@ impl Words {
             "buffer" => self.buffer(),
             #[cfg(feature = "tools")]
             "sub" => self.sub().map(Command::Sub),
+            #[cfg(all(feature = "tools", feature = "telemetry"))]
+            "telemetry" => self.telemetry().map(Command::Telemetry),
             "driver-host" => Ok(Command::DriverHost),
             "driver-hosts" => Ok(Command::DriverHosts),
             #[cfg(feature = "tokens")]
@@ -383,15 +402,7 @@ impl Words {
         } else {
             None
         };
-        let mut options = Vec::new();
-        for entry in self.texts("option")? {
-            let Some((key, value)) = entry.split_once('=') else {
-                return Err(format!(
-                    "-o {entry:?} has no `=`.\n  Remedy: write -o key=value."
-                ));
-            };
-            options.push((key.to_owned(), value.to_owned()));
-        }
+        let options = self.options()?;
         Ok(Drivers {
             action,
             driver,
@@ -412,6 +423,34 @@ impl Words {
             interval_ms: self.number("interval-ms")?.unwrap_or(1000),
             seconds: self.number("seconds")?,
             write,
+        })
+    }
+
+    #[cfg(feature = "tools")]
+    fn options(&mut self) -> Result<Vec<(String, String)>, String> {
+        let mut options = Vec::new();
+        for entry in self.texts("option")? {
+            let Some((key, value)) = entry.split_once('=') else {
+                return Err(format!(
+                    "-o {entry:?} has no `=`.\n  Remedy: write -o key=value."
+                ));
+            };
+            options.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(options)
+    }
+
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    fn telemetry(&mut self) -> Result<Telemetry, String> {
+        match self.word("what to do with telemetry")?.as_str() {
+            "decode" => {}
+            other => return Err(format!("telemetry {other:?} is unknown.\n\n{}", self.help)),
+        }
+        Ok(Telemetry {
+            options: self.options()?,
+            packets: self.flag("packets"),
+            json: self.flag("json"),
+            file: self.path("FILE")?,
         })
     }
 
