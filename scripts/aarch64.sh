@@ -8,7 +8,7 @@ cd "$root"
 # shellcheck source=scripts/cross.sh
 source scripts/cross.sh
 
-run_cross test --locked --target "$target" -p dunlin-driver-sys -p dunlin-crypto --lib --tests -- --skip a_key_of_a_file_is_wiped
+run_cross test --locked --target "$target" -p dunlin-driver-sys -p dunlin-crc -p dunlin-crypto --lib --tests -- --skip a_key_of_a_file_is_wiped
 echo "skipped under qemu-user: dunlin-crypto::memory: two minutes of emulation to search a process"
 run_cross test --locked --target "$target" -p dunlin-driver --lib --test hostile_bytes
 

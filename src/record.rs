@@ -114,6 +114,8 @@ pub enum Cause {
     Refused,
     /// Frames failed a check of their own bytes, such as a CRC, and were left out.
     Check,
+    /// Counts that a sender put into its frames or packets skip some.
+    Sequence,
 }
 
 impl Cause {
@@ -132,6 +134,7 @@ impl Cause {
             Cause::Corruption => "corruption",
             Cause::Refused => "refused",
             Cause::Check => "check",
+            Cause::Sequence => "sequence",
         }
     }
 }

@@ -159,14 +159,9 @@ impl<'a> Section<'a> {
     /// A number, or `None` where the key is absent.
     pub fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();
-        let parsed = match value {
-            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
-            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
-            _ => None,
-        };
-        if parsed.is_none_or(|number: f64| !number.is_finite()) {
+        let parsed = finite(value);
+        if parsed.is_none() {
             self.wrong_type(key, value, "a finite number without quotes");
-            return None;
         }
         parsed
     }
@@ -353,6 +348,15 @@ impl Drop for Section<'_> {
             });
         }
     }
+}
+
+fn finite(value: &DeValue<'_>) -> Option<f64> {
+    let parsed: Option<f64> = match value {
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => None,
+    };
+    parsed.filter(|number| number.is_finite())
 }
 
 fn bounds_contain(bounds: &RangeInclusive<u64>, number: i128) -> bool {

@@ -6,6 +6,8 @@ mod channels;
 #[cfg(feature = "telemetry")]
 mod check_crc;
 mod deadband;
+#[cfg(feature = "telemetry")]
+mod decode_ccsds;
 mod filter;
 mod glob;
 mod rename;
@@ -63,6 +65,8 @@ transforms! {
     Rename = "rename" => rename::Rename, Bodies::ANY;
     #[cfg(feature = "telemetry")]
     CheckCrc = "check_crc" => check_crc::CheckCrc, Bodies::FRAMES;
+    #[cfg(feature = "telemetry")]
+    DecodeCcsds = "decode_ccsds" => decode_ccsds::DecodeCcsds, Bodies::FRAMES;
 }
 
 /// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
