@@ -118,6 +118,8 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         Command::Sub(request) => sub::sub(&request, &defaults, process.stdout_is_terminal),
         #[cfg(all(feature = "tools", feature = "telemetry"))]
         Command::Telemetry(request) => telemetry::decode(&request),
+        #[cfg(all(feature = "tools", feature = "telemetry"))]
+        Command::TelemetryCheck(file) => telemetry::check(&file),
         Command::DriverHost => unreachable!("returned above"),
         #[cfg(feature = "tokens")]
         Command::KeyHost => unreachable!("returned above"),

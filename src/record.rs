@@ -41,6 +41,8 @@ pub struct Channel {
     pub unit: String,
     /// Kind of its values.
     pub kind: Kind,
+    /// Version of the telemetry database that its values were read or calibrated by.
+    pub calibration: Option<Arc<str>>,
 }
 
 /// A measured value.

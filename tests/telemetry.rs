@@ -61,6 +61,7 @@ fn decoded(transform: &mut Transform, stream: &[u8], piece: usize) -> Vec<Record
         name: "radio".to_owned(),
         unit: "1".to_owned(),
         kind: Kind::Frame,
+        calibration: None,
     });
     let ledger = Arc::new(Ledger::default());
     let mut out = Vec::new();

@@ -26,7 +26,7 @@ pub struct Plan {
     /// Batches that may wait before each node.
     pub queue_batches: usize,
     /// Sources, in the order of the file.
-    pub sources: Vec<sources::driver::Settings>,
+    pub sources: Vec<sources::Settings>,
     /// Transforms by name.
     pub transforms: BTreeMap<String, Transform>,
     /// Sinks by name.
@@ -40,7 +40,7 @@ pub struct Draft {
     pub plan: Option<Plan>,
     /// The sources that are sound in themselves, each with the line of its table: what only their drivers can judge is
     /// judged whatever else is wrong.
-    pub sources: Vec<(usize, sources::driver::Settings)>,
+    pub sources: Vec<(usize, sources::Settings)>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
 }
@@ -96,7 +96,7 @@ fn configure(
     root: &mut Section<'_>,
     report: &Report,
     defaults: &Defaults,
-    sources: &mut Vec<(usize, sources::driver::Settings)>,
+    sources: &mut Vec<(usize, sources::Settings)>,
 ) -> Option<Plan> {
     let settings = Settings::configure(root, defaults);
     let queue_batches = root
@@ -173,9 +173,9 @@ fn source(
     mut section: Section<'_>,
     settings: &Settings,
     defaults: &Defaults,
-) -> (Node, Option<sources::driver::Settings>) {
-    match section.kind(&["driver"]) {
-        Some(_) => {
+) -> (Node, Option<sources::Settings>) {
+    match section.kind(sources::TYPES) {
+        Some("driver") => {
             let node = Node::read(name, Role::Source, Bodies::ANY, &mut section);
             let made = sources::driver::Settings::configure(
                 name,
@@ -184,9 +184,18 @@ fn source(
                 &defaults.program,
                 defaults.driver_hosts.as_deref(),
             );
-            (node, made)
+            (
+                node,
+                made.map(|made| sources::Settings::Driver(Box::new(made))),
+            )
         }
-        None => (Node::of_unknown_type(name, Role::Source, section), None),
+        #[cfg(feature = "telemetry")]
+        Some(kind) => {
+            let node = Node::read(name, Role::Source, Bodies::FRAMES, &mut section);
+            let made = sources::receive::Settings::configure(kind, name, &mut section);
+            (node, made.map(sources::Settings::Receive))
+        }
+        _ => (Node::of_unknown_type(name, Role::Source, section), None),
     }
 }
 

@@ -12,7 +12,6 @@ use crate::exit::Exit;
 use crate::identity;
 use crate::pipeline::{self, RunError};
 use crate::sinks::{Context, SinkError};
-use crate::sources::driver::DriverSource;
 use crate::stats::SinkStats;
 use sd_notify::NotifyState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +150,7 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
     let sources = plan
         .sources
         .iter()
-        .map(|source| (source.spec.name.clone(), SourceStatus::default()));
+        .map(|source| (source.name().to_owned(), SourceStatus::default()));
     let status = Arc::new(Status {
         agent,
         boot,
@@ -236,15 +235,15 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
     for settings in plan.sources {
-        let name = settings.spec.name.clone();
+        let name = settings.name().to_owned();
         let outlet = running
             .outlet(&name)
             .expect("every source of the plan is in its graph");
         let said = &status.sources[&name];
-        let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
         let stopped = stopped.clone();
         sources.spawn(async move {
-            source.run(outlet, stopped).await;
+            settings.run(outlet, stopped, stats, ledger).await;
             name
         });
     }

@@ -61,6 +61,9 @@ pub(super) enum Command {
     /// Decode a file of telemetry.
     #[cfg(all(feature = "tools", feature = "telemetry"))]
     Telemetry(Telemetry),
+    /// Check a telemetry database.
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    TelemetryCheck(PathBuf),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
     /// Start driver hosts for an agent that asks on standard input, a listening socket; not for people.
@@ -391,7 +394,7 @@ impl Words {
             #[cfg(feature = "tools")]
             "sub" => self.sub().map(Command::Sub),
             #[cfg(all(feature = "tools", feature = "telemetry"))]
-            "telemetry" => self.telemetry().map(Command::Telemetry),
+            "telemetry" => self.telemetry(),
             "driver-host" => Ok(Command::DriverHost),
             "driver-hosts" => Ok(Command::DriverHosts),
             #[cfg(feature = "tokens")]
@@ -477,17 +480,18 @@ impl Words {
     }
 
     #[cfg(all(feature = "tools", feature = "telemetry"))]
-    fn telemetry(&mut self) -> Result<Telemetry, String> {
+    fn telemetry(&mut self) -> Result<Command, String> {
         match self.word("what to do with telemetry")?.as_str() {
             "decode" => {}
+            "check" => return Ok(Command::TelemetryCheck(self.path("DB")?)),
             other => return Err(format!("telemetry {other:?} is unknown.\n\n{}", self.help)),
         }
-        Ok(Telemetry {
+        Ok(Command::Telemetry(Telemetry {
             options: self.options()?,
             packets: self.flag("packets"),
             json: self.flag("json"),
             file: self.path("FILE")?,
-        })
+        }))
     }
 
     #[cfg(feature = "tools")]

@@ -60,7 +60,7 @@ macro_rules! tools {
   drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
-  telemetry decode F   what is in a recording of telemetry, packet by packet
+  telemetry decode F   what is in a recording of telemetry, packet by packet; also check
   version              version and build; --self-test asks cryptography for known answers
 
 Start here:
@@ -212,6 +212,7 @@ Decodes a recording of CCSDS telemetry as the transform decode_ccsds does: one l
 end the counts. The file is the stream of bits that a receiver gave, in which markers stand before the frames.
 
 Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--json]
+       dunlin telemetry check DB
 
   -o KEY=VALUE  a key of decode_ccsds, such as frame_bytes, randomised, protocol, secondary; see docs/pipeline.md
   --packets     the file is space packets, one behind the other, without frames
@@ -220,4 +221,8 @@ Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--json]
   dunlin telemetry decode pass7.bin -o frame_bytes=1115 -o frame_bytes_max=1115 -o randomised=true
   dunlin telemetry decode packets.bin --packets -o secondary=pus-c -o 'time={code=\"cds\"}' --json
 
-Exit code 65 if there is no packet in it.";
+Exit code 65 if there is no packet in it.
+
+`check` finds everything that is wrong with a telemetry database, and changes nothing; exit code 78 if something is.
+
+  dunlin telemetry check /etc/dunlin/telemetry.toml";

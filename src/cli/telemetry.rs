@@ -1,5 +1,9 @@
 //! `dunlin telemetry`: what is in a file of telemetry, decoded as a `decode_ccsds` of the agent would.
 
+mod check;
+
+pub(super) use check::check;
+
 use super::args::Telemetry;
 use super::{Failure, print};
 use crate::config::parse;
@@ -116,6 +120,7 @@ fn run(
         name: "file".to_owned(),
         unit: "1".to_owned(),
         kind: Kind::Frame,
+        calibration: None,
     });
     let ledger = Arc::new(Ledger::default());
     let mut held = Vec::new();

@@ -3,6 +3,8 @@
 //! Nothing here stops at the first error: a reader of a bad value reports it and answers with the default, so that one
 //! run of `dunlin check` finds everything. A key that nobody asked for is reported when the section is dropped.
 
+mod lists;
+
 use super::problem::{Problem, Report, nearest};
 use std::collections::BTreeSet;
 use std::fmt::Display;

@@ -4,7 +4,9 @@
 pub mod assemble;
 pub mod ccsds;
 pub mod crc;
+pub mod database;
 pub mod frame;
+pub mod inflate;
 pub mod packet;
 pub mod pus;
 pub mod randomiser;

@@ -363,17 +363,17 @@ impl Synchroniser {
         if shift == 0 {
             return &self.buffer[byte..byte + bytes];
         }
-        self.shifted.clear();
+        self.shifted.resize(bytes, 0);
         let source = &self.buffer[byte..=byte + bytes];
-        let (words, rest) = source[..bytes].as_chunks::<8>();
-        for (at, word) in words.iter().enumerate() {
+        let (words, rest) = self.shifted.as_chunks_mut::<8>();
+        let (whole, tail) = source.split_at(words.len() * 8);
+        for (at, (word, from)) in words.iter_mut().zip(whole.as_chunks::<8>().0).enumerate() {
             let next = u64::from(source[at * 8 + 8]);
-            let joined = u64::from_be_bytes(*word) << shift | next >> (8 - shift);
-            self.shifted.extend_from_slice(&joined.to_be_bytes());
+            *word = (u64::from_be_bytes(*from) << shift | next >> (8 - shift)).to_be_bytes();
         }
-        let pairs = source[bytes - rest.len()..].windows(2);
-        self.shifted
-            .extend(pairs.map(|pair| pair[0] << shift | pair[1] >> (8 - shift)));
+        for (out, pair) in rest.iter_mut().zip(tail.windows(2)) {
+            *out = pair[0] << shift | pair[1] >> (8 - shift);
+        }
         &self.shifted
     }
 }

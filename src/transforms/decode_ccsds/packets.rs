@@ -78,6 +78,7 @@ impl Channels {
             name: text,
             unit: unit.to_owned(),
             kind,
+            calibration: None,
         });
         if self.0.len() >= NAMES_MAX {
             self.0.clear();
