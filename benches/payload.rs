@@ -15,6 +15,7 @@ fn main() {
         name: "temp".into(),
         unit: "Cel".into(),
         kind: Kind::Float,
+        calibration: None,
     });
     let records: Vec<Record> = (0..BATCH)
         .map(|index| Record {

@@ -148,6 +148,7 @@ fn main() {
             name: format!("channel{n}"),
             unit: "Cel".to_owned(),
             kind: Kind::Float,
+            calibration: None,
         })
     };
     let channels: Vec<_> = (0..CHANNELS).map(channel).collect();

@@ -40,7 +40,7 @@ export RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes -Clink-arg=$opt
 # Leaks of the tests and of the agent's side are looked for.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}"
 what=(--locked --profile asan --target "$host" --target-dir "$out"
-    -p dunlin-driver-sys -p dunlin-driver -p dunlin-drivers -p dunlin-crypto)
+    -p dunlin-driver-sys -p dunlin-driver -p dunlin-drivers -p dunlin-crypto -p dunlin-crc)
 cargo nextest run "${what[@]}" "$@"
 # What cannot run here carries its reason in an #[ignore]; it is named, and counted as skipped.
 cargo nextest list "${what[@]}" --run-ignored only --message-format oneline 2>/dev/null |

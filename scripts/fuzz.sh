@@ -15,10 +15,12 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 
-runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500 input_max_bytes=4096
+runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500
 declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [config]=$runs_config
-    [buffer]=$runs_store [time]=$runs_text)
-targets=(reply request mqtt payload config buffer time)
+    [buffer]=$runs_store [ccsds]=$runs_message [checksum]=$runs_message [database]=$runs_text [time]=$runs_text)
+# Several frames of the target, and a few bytes behind the parameters of a checksum.
+declare -A input_max_bytes=([ccsds]=512 [checksum]=64)
+targets=(reply request mqtt payload config buffer ccsds checksum database time)
 if [[ $# -gt 0 ]]; then
     [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
     targets=("$1")
@@ -40,7 +42,7 @@ for target in "${targets[@]}"; do
     cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host" --bin "$target" "${features[@]}"
     mkdir -p "$out/corpus/$target" "$out/found"
     program=$out/$host/release/$target
-    arguments=("-runs=${runs[$target]}" "-max_len=$input_max_bytes" -seed=1 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1
+    arguments=("-runs=${runs[$target]}" "-max_len=${input_max_bytes[$target]:-4096}" -seed=1 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1
         "-artifact_prefix=$out/found/$target-")
     if ! "$program" "${arguments[@]}" "$out/corpus/$target" "fuzz/seeds/$target" >"$out/$target.log" 2>&1; then
         tail -40 "$out/$target.log"

@@ -28,7 +28,7 @@ stages=(
     "unsafe    unsafe blocks are counted, each with a reason, none outside ffi/ (scripts/unsafe.sh)"
     "hostile   the hostile driver under each sanitizer and under Arm's memory tagging"
     "hazards   each of 40 defences is taken out, and its test fails (scripts/hazards.sh)"
-    "fuzz      10^6 messages of a host and to one, what brokers send, configurations, stores (scripts/fuzz.sh)"
+    "fuzz      10^6 messages of a host and to one, what brokers send, configurations, stores, telemetry (scripts/fuzz.sh)"
     "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"

@@ -18,6 +18,8 @@ mod status;
 #[cfg(feature = "tools")]
 mod sub;
 mod table;
+#[cfg(all(feature = "tools", feature = "telemetry"))]
+mod telemetry;
 
 use crate::agent::Defaults;
 use crate::exit::Exit;
@@ -114,6 +116,10 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         Command::Buffer { action, dir } => buffer::buffer(action, &dir),
         #[cfg(feature = "tools")]
         Command::Sub(request) => sub::sub(&request, &defaults, process.stdout_is_terminal),
+        #[cfg(all(feature = "tools", feature = "telemetry"))]
+        Command::Telemetry(request) => telemetry::decode(&request),
+        #[cfg(all(feature = "tools", feature = "telemetry"))]
+        Command::TelemetryCheck(file) => telemetry::check(&file),
         Command::DriverHost => unreachable!("returned above"),
         #[cfg(feature = "tokens")]
         Command::KeyHost => unreachable!("returned above"),

@@ -121,6 +121,8 @@ pub enum ItemBody {
         value: Value,
         /// UCUM unit.
         unit: String,
+        /// Version of the telemetry database behind it.
+        cal: Option<String>,
         /// Trust.
         quality: Quality,
     },

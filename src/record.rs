@@ -41,6 +41,8 @@ pub struct Channel {
     pub unit: String,
     /// Kind of its values.
     pub kind: Kind,
+    /// Version of the telemetry database that its values were read or calibrated by.
+    pub calibration: Option<Arc<str>>,
 }
 
 /// A measured value.
@@ -116,6 +118,8 @@ pub enum Cause {
     Uncertain,
     /// Frames failed a check of their own bytes, such as a CRC, and were left out.
     Check,
+    /// Counts that a sender put into its frames or packets skip some.
+    Sequence,
 }
 
 impl Cause {
@@ -135,6 +139,7 @@ impl Cause {
             Cause::Refused => "refused",
             Cause::Uncertain => "uncertain",
             Cause::Check => "check",
+            Cause::Sequence => "sequence",
         }
     }
 }

@@ -9,7 +9,7 @@ use support::{Agent, Broker, dunlin};
 
 #[test]
 fn what_it_lacks_is_said_with_the_remedy() {
-    for command in ["sub", "drivers", "buffer"] {
+    for command in ["sub", "drivers", "buffer", "telemetry"] {
         for args in [
             &[command, "x"][..],
             &[command, "--help"],

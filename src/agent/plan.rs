@@ -36,7 +36,7 @@ pub struct Plan {
     /// Batches that may wait before each node.
     pub queue_batches: usize,
     /// Sources, in the order of the file.
-    pub sources: Vec<sources::driver::Settings>,
+    pub sources: Vec<sources::Settings>,
     /// Sources of what brokers send, in the order of the file.
     #[cfg(feature = "downlink")]
     pub downlinks: Vec<downlink::Settings>,
@@ -53,7 +53,7 @@ pub struct Draft {
     pub plan: Option<Plan>,
     /// The sources that are sound in themselves, each with the line of its table: what only their drivers can judge is
     /// judged whatever else is wrong.
-    pub sources: Vec<(usize, sources::driver::Settings)>,
+    pub sources: Vec<(usize, sources::Settings)>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
 }
@@ -109,7 +109,7 @@ fn configure(
     root: &mut Section<'_>,
     report: &Report,
     defaults: &Defaults,
-    sources: &mut Vec<(usize, sources::driver::Settings)>,
+    sources: &mut Vec<(usize, sources::Settings)>,
 ) -> Option<Plan> {
     let settings = Settings::configure(root, defaults);
     let queue_batches = root
@@ -146,7 +146,7 @@ fn configure(
         let line = section.line("options");
         let (node, made) = source(&name, section, &settings, defaults);
         match made {
-            Some(Source::Driver(made)) => sources.push((line, *made)),
+            Some(Source::Reads(made)) => sources.push((line, made)),
             #[cfg(feature = "downlink")]
             Some(Source::Downlink(made)) => downlinks.push((node.place.clone(), made)),
             None => {}
@@ -222,7 +222,7 @@ impl Plan {
 }
 
 enum Source {
-    Driver(Box<sources::driver::Settings>),
+    Reads(sources::Settings),
     #[cfg(feature = "downlink")]
     Downlink(downlink::Settings),
 }
@@ -233,32 +233,36 @@ fn source(
     settings: &Settings,
     defaults: &Defaults,
 ) -> (Node, Option<Source>) {
-    const TYPES: &[&str] = if cfg!(feature = "downlink") {
-        &["driver", "downlink"]
-    } else {
-        &["driver"]
-    };
-    let made = match section.kind(TYPES) {
+    match section.kind(sources::TYPES) {
+        Some("driver") => {
+            let node = Node::read(name, Role::Source, Bodies::ANY, &mut section);
+            let made = sources::driver::Settings::configure(
+                name,
+                &mut section,
+                &settings.driver_dir,
+                &defaults.program,
+                defaults.driver_hosts.as_deref(),
+            );
+            let made = made.map(|made| sources::Settings::Driver(Box::new(made)));
+            (node, made.map(Source::Reads))
+        }
         #[cfg(feature = "downlink")]
         Some("downlink") => {
             let made = sources::downlink::configure(name, &mut section, &settings.name);
             let node = Node::read(name, Role::Source, Bodies::FRAMES, &mut section);
-            return (node, made.map(Source::Downlink));
+            (node, made.map(Source::Downlink))
         }
-        Some(_) => sources::driver::Settings::configure(
-            name,
-            &mut section,
-            &settings.driver_dir,
-            &defaults.program,
-            defaults.driver_hosts.as_deref(),
-        )
-        .map(|made| Source::Driver(Box::new(made))),
-        None => return (Node::of_unknown_type(name, Role::Source, section), None),
-    };
-    (
-        Node::read(name, Role::Source, Bodies::ANY, &mut section),
-        made,
-    )
+        #[cfg(feature = "telemetry")]
+        Some(kind) => {
+            let node = Node::read(name, Role::Source, Bodies::FRAMES, &mut section);
+            let made = sources::receive::Settings::configure(kind, name, &mut section);
+            (
+                node,
+                made.map(|made| Source::Reads(sources::Settings::Receive(made))),
+            )
+        }
+        _ => (Node::of_unknown_type(name, Role::Source, section), None),
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use crate::roughtime;
 use crate::sinks::{Context, SinkError};
 #[cfg(feature = "downlink")]
 use crate::sources::downlink::DownlinkSource;
-use crate::sources::driver::DriverSource;
 #[cfg(feature = "downlink")]
 use crate::stats::DownlinkStats;
 use crate::stats::SinkStats;
@@ -178,9 +177,9 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         sink_stats.insert(name.clone(), stats);
     }
     let file = plan.settings.status_file();
-    let drivers = plan.sources.iter().map(|source| &source.spec.name);
-    let names = drivers.chain(plan.keeping_sources());
-    let sources = names.map(|name| (name.clone(), SourceStatus::default()));
+    let reading = plan.sources.iter().map(|source| source.name().to_owned());
+    let names = reading.chain(plan.keeping_sources().into_iter().cloned());
+    let sources = names.map(|name| (name, SourceStatus::default()));
     let status = Arc::new(Status {
         agent,
         boot,
@@ -310,13 +309,13 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let (stop_sources, stopped) = watch::channel(false);
     let mut sources = JoinSet::new();
     for settings in plan.sources {
-        let name = settings.spec.name.clone();
+        let name = settings.name().to_owned();
         let outlet = running.outlet(&name).expect(PLANNED);
         let said = &status.sources[&name];
-        let source = DriverSource::new(settings, Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
         let stopped = stopped.clone();
         sources.spawn(async move {
-            source.run(outlet, stopped).await;
+            settings.run(outlet, stopped, stats, ledger).await;
             name
         });
     }

@@ -58,6 +58,12 @@ pub(super) enum Command {
     /// Follow what is being sent.
     #[cfg(feature = "tools")]
     Sub(Sub),
+    /// Decode a file of telemetry.
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    Telemetry(Telemetry),
+    /// Check a telemetry database.
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    TelemetryCheck(PathBuf),
     /// Be the process that a driver lives in; not for people.
     DriverHost,
     /// Start driver hosts for an agent that asks on standard input, a listening socket; not for people.
@@ -151,6 +157,20 @@ pub(super) struct Sub {
     pub json: bool,
     /// How long to follow, in seconds; for ever if absent.
     pub seconds: Option<u64>,
+}
+
+/// What to decode.
+#[cfg(all(feature = "tools", feature = "telemetry"))]
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    /// The file.
+    pub file: PathBuf,
+    /// Options, `key=value`: those of a `decode_ccsds`.
+    pub options: Vec<(String, String)>,
+    /// Whether the file is packets and nothing else.
+    pub packets: bool,
+    /// Print JSON lines instead of a table.
+    pub json: bool,
 }
 
 /// How to log.
@@ -373,6 +393,8 @@ impl Words {
             "buffer" => self.buffer(),
             #[cfg(feature = "tools")]
             "sub" => self.sub().map(Command::Sub),
+            #[cfg(all(feature = "tools", feature = "telemetry"))]
+            "telemetry" => self.telemetry(),
             "driver-host" => Ok(Command::DriverHost),
             "driver-hosts" => Ok(Command::DriverHosts),
             #[cfg(feature = "tokens")]
@@ -419,15 +441,7 @@ impl Words {
         } else {
             None
         };
-        let mut options = Vec::new();
-        for entry in self.texts("option")? {
-            let Some((key, value)) = entry.split_once('=') else {
-                return Err(format!(
-                    "-o {entry:?} has no `=`.\n  Remedy: write -o key=value."
-                ));
-            };
-            options.push((key.to_owned(), value.to_owned()));
-        }
+        let options = self.options()?;
         Ok(Drivers {
             action,
             driver,
@@ -449,6 +463,35 @@ impl Words {
             seconds: self.number("seconds")?,
             write,
         })
+    }
+
+    #[cfg(feature = "tools")]
+    fn options(&mut self) -> Result<Vec<(String, String)>, String> {
+        let mut options = Vec::new();
+        for entry in self.texts("option")? {
+            let Some((key, value)) = entry.split_once('=') else {
+                return Err(format!(
+                    "-o {entry:?} has no `=`.\n  Remedy: write -o key=value."
+                ));
+            };
+            options.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(options)
+    }
+
+    #[cfg(all(feature = "tools", feature = "telemetry"))]
+    fn telemetry(&mut self) -> Result<Command, String> {
+        match self.word("what to do with telemetry")?.as_str() {
+            "decode" => {}
+            "check" => return Ok(Command::TelemetryCheck(self.path("DB")?)),
+            other => return Err(format!("telemetry {other:?} is unknown.\n\n{}", self.help)),
+        }
+        Ok(Command::Telemetry(Telemetry {
+            options: self.options()?,
+            packets: self.flag("packets"),
+            json: self.flag("json"),
+            file: self.path("FILE")?,
+        }))
     }
 
     #[cfg(feature = "tools")]
@@ -508,72 +551,4 @@ fn text(name: &str, value: OsString) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_line(line: &str) -> Result<(Command, Logging), String> {
-        parse(line.split_whitespace().map(OsString::from).collect())
-    }
-
-    #[test]
-    fn flags_may_stand_anywhere() {
-        let (command, logging) = parse_line("--log debug run --log-format json a.toml").unwrap();
-        assert!(matches!(command, Command::Run { config, .. } if config.as_os_str() == "a.toml"));
-        assert_eq!(
-            logging,
-            Logging {
-                level: Some(tracing::Level::DEBUG),
-                json: Some(true)
-            }
-        );
-    }
-
-    #[cfg(feature = "tools")]
-    #[test]
-    fn drivers_take_options_and_grants() {
-        let line = "drivers read sim -o rate_hz=5 --option waves=name=a,shape=sine --device /dev/x";
-        let Command::Drivers(drivers) = parse_line(line).unwrap().0 else {
-            panic!("not drivers")
-        };
-        assert_eq!(drivers.action, DriversAction::Read);
-        assert_eq!(
-            drivers.options[1],
-            ("waves".into(), "name=a,shape=sine".into())
-        );
-        assert_eq!(drivers.devices, [PathBuf::from("/dev/x")]);
-    }
-
-    #[cfg(feature = "tools")]
-    #[test]
-    fn a_number_below_zero_is_a_value_and_no_flag() {
-        for value in ["-40", "-.5", "-1e3"] {
-            let line = format!("drivers write sim -o rate_hz=5 setpoint {value}");
-            let Command::Drivers(drivers) = parse_line(&line).unwrap().0 else {
-                panic!("not drivers")
-            };
-            assert_eq!(drivers.write, Some(("setpoint".into(), value.into())));
-        }
-    }
-
-    #[cfg(feature = "tools")]
-    #[test]
-    fn every_mistake_is_named() {
-        for (line, part) in [
-            ("", "Usage"),
-            ("rum x", "did you mean run?"),
-            ("run", "CONFIG is missing"),
-            ("run a b", "one word too many"),
-            ("run a --json", "--json does not belong"),
-            ("run a --log loud", "choose error"),
-            ("drivers dance", "unknown"),
-            ("drivers read sim -o x", "key=value"),
-            ("sub a --seconds x", "whole number"),
-            ("sub a --sink x --sink y", "2 times"),
-            ("buffer inspect", "DIR is missing"),
-            ("run -x", "-x"),
-        ] {
-            let error = parse_line(line).unwrap_err();
-            assert!(error.contains(part), "{line:?} gave {error:?}");
-        }
-    }
-}
+mod tests;

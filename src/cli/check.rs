@@ -49,7 +49,10 @@ pub fn sound(
     } = agent::draft(config, defaults);
     if let Some(strictness) = drivers {
         runtime()?.block_on(async {
-            for (line, source) in &sources {
+            let drivers = sources
+                .iter()
+                .filter_map(|(line, source)| Some((line, source.driver()?)));
+            for (line, source) in drivers {
                 list.extend(check_driver(*line, source, strictness).await);
             }
         });

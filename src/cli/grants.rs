@@ -13,7 +13,11 @@ pub(super) fn show(config: &Path, defaults: &Defaults) -> Result<Exit, Failure> 
     let plan = check::sound(config, defaults, None)?;
     let network = dunlin_driver::network_grants();
     let mut table = Table::new(["source", "driver", "grant", "what", "held to"]);
-    for source in &plan.sources {
+    for source in plan
+        .sources
+        .iter()
+        .filter_map(crate::sources::Settings::driver)
+    {
         let spec = &source.spec;
         let driver = spec.library.file_stem().unwrap_or_default();
         let driver = driver.to_string_lossy().into_owned();

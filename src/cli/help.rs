@@ -5,7 +5,7 @@ pub(super) const SEE: &str = "See `dunlin --help`.";
 
 /// The commands that only the full build has.
 #[cfg(not(feature = "tools"))]
-pub(super) const TOOLS: [&str; 4] = ["drivers", "buffer", "sub", "identity"];
+pub(super) const TOOLS: [&str; 5] = ["drivers", "buffer", "sub", "identity", "telemetry"];
 
 /// The error for one of them.
 #[cfg(not(feature = "tools"))]
@@ -17,8 +17,16 @@ pub(super) fn not_here(command: &str) -> String {
 }
 
 /// All commands that a person may type.
-pub(super) const COMMANDS: [&str; 8] = [
-    "run", "check", "status", "identity", "drivers", "buffer", "sub", "version",
+pub(super) const COMMANDS: [&str; 9] = [
+    "run",
+    "check",
+    "status",
+    "identity",
+    "drivers",
+    "buffer",
+    "sub",
+    "telemetry",
+    "version",
 ];
 
 /// The text for one command, and whether there is such a command.
@@ -35,6 +43,8 @@ pub(super) fn of(command: &str) -> (&'static str, bool) {
         "buffer" => (BUFFER, true),
         #[cfg(feature = "tools")]
         "sub" => (SUB, true),
+        #[cfg(all(feature = "tools", feature = "telemetry"))]
+        "telemetry" => (TELEMETRY, true),
         "version" | "driver-host" | "driver-hosts" | "help" => (TOP, true),
         #[cfg(feature = "tokens")]
         "key-host" => (TOP, true),
@@ -50,6 +60,7 @@ macro_rules! tools {
   drivers list         which drivers are installed; also show, probe, read, watch, write
   buffer inspect DIR   what is stored and not yet delivered; also verify, export
   sub CONFIG           follow what is being sent, as a table
+  telemetry decode F   what is in a recording of telemetry, packet by packet; also check
   version              version and build; --self-test asks cryptography for known answers
 
 Start here:
@@ -62,7 +73,7 @@ macro_rules! tools {
     () => {
         "  version              version and build; --self-test asks cryptography for known answers
 
-This is the core build: identity, drivers, buffer and sub are commands of the full one.
+This is the core build: identity, drivers, buffer, sub and telemetry are commands of the full one.
 
 Start here:
 "
@@ -193,3 +204,25 @@ Usage: dunlin sub CONFIG [--sink NAME] [--filter TOPIC] [--json] [--seconds N]
 
   --json       one line a message instead of a table
   --filter     another topic filter, such as 'dunlin/+/boiler'";
+
+/// `dunlin telemetry`.
+#[cfg(all(feature = "tools", feature = "telemetry"))]
+pub(super) const TELEMETRY: &str = "\
+Decodes a recording of CCSDS telemetry as the transform decode_ccsds does: one line a packet, time and gap, and at the
+end the counts. The file is the stream of bits that a receiver gave, in which markers stand before the frames.
+
+Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--json]
+       dunlin telemetry check DB
+
+  -o KEY=VALUE  a key of decode_ccsds, such as frame_bytes, randomised, protocol, secondary; see docs/pipeline.md
+  --packets     the file is space packets, one behind the other, without frames
+  --json        one line of JSON for each, with all bytes
+
+  dunlin telemetry decode pass7.bin -o frame_bytes=1115 -o frame_bytes_max=1115 -o randomised=true
+  dunlin telemetry decode packets.bin --packets -o secondary=pus-c -o 'time={code=\"cds\"}' --json
+
+Exit code 65 if there is no packet in it.
+
+`check` finds everything that is wrong with a telemetry database, and changes nothing; exit code 78 if something is.
+
+  dunlin telemetry check /etc/dunlin/telemetry.toml";

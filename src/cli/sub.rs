@@ -205,6 +205,7 @@ impl View {
                     value,
                     unit,
                     quality,
+                    ..
                 } => (ch, short(value), unit, quality_name(quality)),
                 ItemBody::Frame { ch, bytes, quality } => {
                     let size = format!("{} bytes", bytes.len());

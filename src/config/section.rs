@@ -3,6 +3,8 @@
 //! Nothing here stops at the first error: a reader of a bad value reports it and answers with the default, so that one
 //! run of `dunlin check` finds everything. A key that nobody asked for is reported when the section is dropped.
 
+mod lists;
+
 use super::problem::{Problem, Report, nearest};
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -159,14 +161,9 @@ impl<'a> Section<'a> {
     /// A number, or `None` where the key is absent.
     pub fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();
-        let parsed = match value {
-            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
-            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
-            _ => None,
-        };
-        if parsed.is_none_or(|number: f64| !number.is_finite()) {
+        let parsed = finite(value);
+        if parsed.is_none() {
             self.wrong_type(key, value, "a finite number without quotes");
-            return None;
         }
         parsed
     }
@@ -250,26 +247,6 @@ impl<'a> Section<'a> {
                 None
             }
         }
-    }
-
-    /// The tables in a list under a key, in its order. Empty where the key is absent.
-    pub fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
-        const SHAPE: &str = "a list of tables: [{ ... }, { ... }]";
-        let Some(value) = self.get(key).map(Spanned::get_ref) else {
-            return Vec::new();
-        };
-        let DeValue::Array(array) = value else {
-            self.wrong_type(key, value, SHAPE);
-            return Vec::new();
-        };
-        let mut tables = Vec::with_capacity(array.len());
-        for item in array {
-            match item.get_ref() {
-                DeValue::Table(table) => tables.push(self.child(key, table, item.span().start)),
-                other => self.wrong_type(key, other, SHAPE),
-            }
-        }
-        tables
     }
 
     /// The named tables under a key, in the order of the file: `[sources.NAME]`. Empty where the key is absent.
@@ -373,6 +350,15 @@ impl Drop for Section<'_> {
             });
         }
     }
+}
+
+fn finite(value: &DeValue<'_>) -> Option<f64> {
+    let parsed: Option<f64> = match value {
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => None,
+    };
+    parsed.filter(|number| number.is_finite())
 }
 
 fn bounds_contain(bounds: &RangeInclusive<u64>, number: i128) -> bool {

@@ -51,6 +51,7 @@ fn item(record: WireRecord) -> Item {
             ch: sample.ch,
             value: sample.v.0,
             unit: sample.unit,
+            cal: sample.cal,
             quality: quality(sample.quality.as_deref()),
         }
     } else if let Some(frame) = record.frame {
@@ -111,6 +112,7 @@ struct WireSample {
     ch: String,
     v: Number,
     unit: String,
+    cal: Option<String>,
     quality: Option<String>,
 }
 

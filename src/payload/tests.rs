@@ -14,6 +14,7 @@ fn channel(name: &str, unit: &str, kind: Kind) -> Arc<Channel> {
         name: name.into(),
         unit: unit.into(),
         kind,
+        calibration: None,
     })
 }
 
@@ -36,6 +37,20 @@ fn sample(offset: u8, value: Value, quality: Quality) -> Record {
             quality,
         },
     )
+}
+
+/// A sample of a telemetry database.
+fn calibrated() -> Record {
+    let channel = Channel {
+        calibration: Some("2026-11-0badcafe".into()),
+        ..(*channel("bus", "V", Kind::Float)).clone()
+    };
+    let body = Body::Sample {
+        channel: channel.into(),
+        value: Value::Float(28.5),
+        quality: Quality::Good,
+    };
+    at(4, body)
 }
 
 fn envelope(class: Class) -> Envelope<'static> {
@@ -107,6 +122,7 @@ fn the_documented_examples_are_what_is_written() {
 #[test]
 fn both_encodings_read_back_the_same() {
     let mut records = documented();
+    records.push(calibrated());
     for value in [
         Value::Float(0.0),
         Value::Float(3.0),
@@ -142,6 +158,7 @@ fn both_encodings_read_back_the_same() {
                     ch,
                     value,
                     unit,
+                    cal,
                     quality,
                 },
                 Body::Sample {
@@ -151,6 +168,7 @@ fn both_encodings_read_back_the_same() {
                 },
             ) => {
                 assert_eq!((ch, unit, quality), (&channel.name, &channel.unit, trust));
+                assert_eq!(cal.as_deref(), channel.calibration.as_deref());
                 assert_eq!(format!("{value:?}"), format!("{given:?}"));
             }
             (
@@ -310,6 +328,7 @@ fn every_field_that_is_written_is_in_the_schema() {
         let mut records = documented();
         records.push(sample(4, Value::Bool(true), Quality::Uncertain));
         records.push(frame(Quality::Bad));
+        records.push(calibrated());
         let json = encoded(Encoding::Json, class, &records);
         conforms(
             &schema,

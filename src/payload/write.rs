@@ -102,11 +102,14 @@ impl Serialize for Content<'_> {
                 quality,
             } => {
                 let trusted = *quality == Quality::Good;
-                let mut fields =
-                    serializer.serialize_struct("Sample", if trusted { 3 } else { 4 })?;
+                let count = 3 + usize::from(!trusted) + usize::from(channel.calibration.is_some());
+                let mut fields = serializer.serialize_struct("Sample", count)?;
                 fields.serialize_field("ch", &channel.name)?;
                 fields.serialize_field("v", &Number(*value))?;
                 fields.serialize_field("unit", &channel.unit)?;
+                if let Some(version) = channel.calibration.as_deref() {
+                    fields.serialize_field("cal", version)?;
+                }
                 if !trusted {
                     fields.serialize_field("quality", quality_name(*quality))?;
                 }

@@ -25,6 +25,8 @@ enum Content<'a> {
         channel: &'a str,
         value: Option<Number>,
         unit: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        calibration: Option<&'a str>,
         quality: &'static str,
     },
     Frame {
@@ -79,6 +81,7 @@ pub(super) fn append(text: &mut Vec<u8>, stream: &str, boot: &str, seq: u64, rec
                 Value::Bool(flag) => Number::Bool(*flag),
             }),
             unit: &channel.unit,
+            calibration: channel.calibration.as_deref(),
             quality: quality_name(*quality),
         },
         Body::Frame {

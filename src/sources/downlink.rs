@@ -195,6 +195,7 @@ fn record(message: &Stored) -> Record {
         name: message.topic.clone(),
         unit: "1".to_owned(),
         kind: Kind::Frame,
+        calibration: None,
     };
     let reply = message.response_topic.as_ref().map(|topic| Reply {
         topic: topic.clone(),

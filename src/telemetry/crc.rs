@@ -1,7 +1,11 @@
-//! Cyclic redundancy checks of any polynomial of 8 to 64 bits, in whole bytes, by carry-less multiplication where the
-//! processor has it.
+//! Cyclic redundancy checks of any polynomial of 8 to 64 bits, in whole bytes: folded by carry-less multiplication where
+//! the processor has it, and else by tables that are made when the algorithm is.
+//!
+//! The register has 64 bits whatever the width. Where bytes are taken with the highest bit first, a CRC stands in its upper
+//! bits; where they are taken with the lowest first, it is mirrored and stands in the lower ones.
 
-use crc_fast::{CrcParams, checksum_with_params};
+use dunlin_crc::Fold;
+use std::sync::Arc;
 
 /// The algorithms that have a name here.
 pub const NAMES: [&str; 3] = ["crc32", "crc32c", "crc16-ccitt"];
@@ -38,14 +42,19 @@ pub enum PolynomialError {
     Even,
 }
 
+/// Bytes that the tables take at once.
+const SLICES: usize = 16;
+
 /// A CRC that is ready to use.
 #[derive(Clone, Debug)]
 pub struct Crc {
-    /// Boxed: a few hundred bytes of folding keys.
-    params: Box<CrcParams>,
+    /// `tables[n][byte]`: what the register becomes of `byte` and `n` zeros behind it. 32 KiB.
+    tables: Arc<[[u64; 256]]>,
+    fold: Option<Fold>,
+    /// The register before the first byte.
+    init: u64,
     width: u32,
-    /// Zeros below the polynomial, where the register of the library is wider.
-    shift: u32,
+    reflect: bool,
     xor_out: u64,
 }
 
@@ -101,32 +110,61 @@ impl Crc {
         if poly & 1 == 0 {
             return Err(PolynomialError::Even);
         }
-        // The library's registers have 16, 32 or 64 bits. A narrower one lives in the upper bits of the next: its
-        // polynomial times a power of x. Where bits are taken lowest first, the upper bits are the lower ones.
-        let (register, bits) = match width {
-            8 | 16 => (16_u8, 16),
-            24 | 32 => (32, 32),
-            _ => (64, 64),
-        };
-        let shift = bits - width;
-        // Where bits are taken lowest first, the library turns the first register round in 16 bits and in no others.
-        let init = if reflect && bits > 16 {
-            init.reverse_bits() >> (64 - width)
-        } else {
-            init << shift
-        };
-        let params = CrcParams::new("dunlin", register, poly << shift, init, reflect, 0, 0);
         Ok(Crc {
-            params: Box::new(params),
+            tables: tables(width, poly, reflect).into(),
+            fold: Fold::new(width, poly, reflect),
+            init: register(width, init, reflect),
             width,
-            shift: if reflect { 0 } else { shift },
+            reflect,
             xor_out,
         })
     }
 
     /// The CRC of these bytes, right-aligned.
     pub fn of(&self, bytes: &[u8]) -> u64 {
-        (checksum_with_params(*self.params, bytes) >> self.shift) ^ self.xor_out
+        let register = if self.reflect {
+            self.register::<true>(bytes)
+        } else {
+            self.register::<false>(bytes) >> (64 - self.width)
+        };
+        register ^ self.xor_out
+    }
+
+    fn register<const REFLECT: bool>(&self, bytes: &[u8]) -> u64 {
+        let mut first = [0; dunlin_crc::BLOCK_BYTES];
+        first[..8].copy_from_slice(&if REFLECT {
+            self.init.to_le_bytes()
+        } else {
+            self.init.to_be_bytes()
+        });
+        match self.fold.as_ref().and_then(|fold| fold.of(first, bytes)) {
+            Some((block, rest)) => self.more::<REFLECT>(self.more::<REFLECT>(0, &block), rest),
+            None => self.more::<REFLECT>(self.init, bytes),
+        }
+    }
+
+    /// The register after more bytes, by tables.
+    fn more<const REFLECT: bool>(&self, mut register: u64, bytes: &[u8]) -> u64 {
+        let (blocks, rest) = bytes.as_chunks::<SLICES>();
+        for block in blocks {
+            let mut mixed = *block;
+            let eight = if REFLECT {
+                register.to_le_bytes()
+            } else {
+                register.to_be_bytes()
+            };
+            for (byte, more) in mixed.iter_mut().zip(eight) {
+                *byte ^= more;
+            }
+            register = 0;
+            for (byte, table) in mixed.iter().zip(self.tables.iter().rev()) {
+                register ^= table[usize::from(*byte)];
+            }
+        }
+        for byte in rest {
+            register = one::<REFLECT>(register, &self.tables[0], *byte);
+        }
+        register
     }
 
     /// Length of the CRC, in bytes.
@@ -144,6 +182,46 @@ impl Crc {
     pub fn check(&self) -> u64 {
         self.of(b"123456789")
     }
+}
+
+/// A value of `width` bits as it stands in the register.
+fn register(width: u32, value: u64, reflect: bool) -> u64 {
+    let upper = value << (64 - width);
+    if reflect { upper.reverse_bits() } else { upper }
+}
+
+/// The register after one byte.
+fn one<const REFLECT: bool>(register: u64, table: &[u64; 256], byte: u8) -> u64 {
+    if REFLECT {
+        register >> 8 ^ table[usize::from(register.to_le_bytes()[0] ^ byte)]
+    } else {
+        register << 8 ^ table[usize::from(register.to_be_bytes()[0] ^ byte)]
+    }
+}
+
+fn tables(width: u32, poly: u64, reflect: bool) -> Vec<[u64; 256]> {
+    let poly = register(width, poly, reflect);
+    let mut tables = vec![[0; 256]; SLICES];
+    for (byte, entry) in (0_u64..).zip(&mut tables[0]) {
+        *entry = if reflect { byte } else { byte << 56 };
+        for _ in 0..8 {
+            *entry = match (reflect, *entry & 1, *entry >> 63) {
+                (true, out, _) => (*entry >> 1) ^ (poly * out),
+                (false, _, out) => (*entry << 1) ^ (poly * out),
+            };
+        }
+    }
+    for at in 1..SLICES {
+        for byte in 0..256 {
+            let before = tables[at - 1][byte];
+            tables[at][byte] = if reflect {
+                one::<true>(before, &tables[0], 0)
+            } else {
+                one::<false>(before, &tables[0], 0)
+            };
+        }
+    }
+    tables
 }
 
 #[cfg(test)]
@@ -228,11 +306,19 @@ mod tests {
             let length = usize::try_from(next() >> 8 & 0x1ff).unwrap();
             let bytes: Vec<u8> = (0..length).map(|_| next().to_le_bytes()[3]).collect();
             let wanted = by_definition(polynomial, &bytes);
-            assert_eq!(
-                Crc::new(polynomial).unwrap().of(&bytes),
-                wanted,
-                "{polynomial:?} of {bytes:02x?}"
-            );
+            let folded = Crc::new(polynomial).unwrap();
+            let tables = Crc {
+                fold: None,
+                ..folded.clone()
+            };
+            for crc in [folded, tables] {
+                assert_eq!(
+                    crc.of(&bytes),
+                    wanted,
+                    "{:?}, {polynomial:?} of {bytes:02x?}",
+                    crc.fold
+                );
+            }
         }
     }
 

@@ -45,7 +45,9 @@ impl<T> Channels<T> {
         make: impl FnOnce(&Channel) -> T,
     ) -> &mut T {
         let known = self.by_name.get(&channel.name);
-        let same = known.is_some_and(|(seen, _)| Arc::ptr_eq(seen, channel) || seen == channel);
+        let same = known.is_some_and(|(seen, _)| {
+            Arc::ptr_eq(seen, channel) || (&seen.unit, seen.kind) == (&channel.unit, channel.kind)
+        });
         if !same {
             if self.by_name.len() >= CHANNELS_MAX {
                 self.by_name.clear();

@@ -2,12 +2,22 @@
 //!
 //! In every transform gaps pass unchanged, and so do records of a kind it does not work on.
 
+#[cfg(feature = "telemetry")]
+mod calibrate;
 mod channels;
 #[cfg(feature = "telemetry")]
 mod check_crc;
+#[cfg(feature = "telemetry")]
+mod database;
 mod deadband;
+#[cfg(feature = "telemetry")]
+mod decode_ccsds;
+#[cfg(feature = "telemetry")]
+mod extract;
 mod filter;
 mod glob;
+#[cfg(feature = "telemetry")]
+mod inflate;
 mod rename;
 mod scale;
 mod units;
@@ -17,7 +27,7 @@ use crate::config::Section;
 use crate::pipeline::{self, Batch, Bodies, Node, Role};
 
 macro_rules! transforms {
-    ($($(#[$gate:meta])* $variant:ident = $kind:literal => $path:path, $takes:expr;)*) => {
+    ($($(#[$gate:meta])* $variant:ident = $kind:literal => $path:path, $takes:expr $(=> $gives:expr)?;)*) => {
         /// A configured transform.
         #[derive(Debug)]
         #[expect(missing_docs, reason = "each variant is documented at its type")]
@@ -29,11 +39,13 @@ macro_rules! transforms {
         /// The types that a configuration may name.
         pub const TYPES: &[&str] = &[$($(#[$gate])* $kind),*];
 
-        fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<(Bodies, Option<Transform>)> {
+        /// What it takes, what it gives where that is something else, and itself.
+        fn read(kind: &str, name: &str, section: &mut Section<'_>) -> Option<(Bodies, Option<Bodies>, Option<Transform>)> {
             match kind {
                 $($(#[$gate])* $kind => {
                     let made = <$path>::configure(name, section).map(Transform::$variant);
-                    Some(($takes, made))
+                    let gives = None$(.or(Some($gives)))?;
+                    Some(($takes, gives, made))
                 })*
                 _ => None,
             }
@@ -63,15 +75,26 @@ transforms! {
     Rename = "rename" => rename::Rename, Bodies::ANY;
     #[cfg(feature = "telemetry")]
     CheckCrc = "check_crc" => check_crc::CheckCrc, Bodies::FRAMES;
+    #[cfg(feature = "telemetry")]
+    Inflate = "inflate" => inflate::Inflate, Bodies::FRAMES;
+    #[cfg(feature = "telemetry")]
+    DecodeCcsds = "decode_ccsds" => decode_ccsds::DecodeCcsds, Bodies::FRAMES => Bodies::ANY;
+    #[cfg(feature = "telemetry")]
+    Extract = "extract" => extract::Extract, Bodies::FRAMES => Bodies::ANY;
+    #[cfg(feature = "telemetry")]
+    Calibrate = "calibrate" => calibrate::Calibrate, Bodies::SAMPLES => Bodies::ANY;
 }
 
 /// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
 pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Transform>) {
     match section.kind(TYPES) {
         Some(kind) => {
-            let (takes, made) =
+            let (takes, gives, made) =
                 read(kind, name, &mut section).expect("every listed type can be read");
-            let node = Node::read(name, Role::Transform, takes, &mut section);
+            let node = Node {
+                gives,
+                ..Node::read(name, Role::Transform, takes, &mut section)
+            };
             (node, made)
         }
         None => (Node::of_unknown_type(name, Role::Transform, section), None),

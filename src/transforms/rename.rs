@@ -92,6 +92,7 @@ impl Rename {
             name,
             unit: channel.unit.clone(),
             kind: channel.kind,
+            calibration: channel.calibration.clone(),
         });
         let entry = (Arc::clone(channel), Arc::clone(&renamed));
         names.by_name.insert(channel.name.clone(), entry);

@@ -161,6 +161,7 @@ impl Transform for Scale {
                     name: channel.name.clone(),
                     unit: self.unit.clone().unwrap_or_else(|| channel.unit.clone()),
                     kind: Kind::Float,
+                    calibration: channel.calibration.clone(),
                 }))
             });
             match plan {

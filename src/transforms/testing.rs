@@ -21,6 +21,7 @@ pub(super) fn channel(name: &str, unit: &str, kind: Kind) -> Arc<Channel> {
         name: name.to_owned(),
         unit: unit.to_owned(),
         kind,
+        calibration: None,
     })
 }
 

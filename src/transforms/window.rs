@@ -266,6 +266,7 @@ impl Summary {
             name: format!("{}.{suffix}", self.channel.name),
             unit: unit.to_owned(),
             kind,
+            calibration: self.channel.calibration.clone(),
         });
         Body::Sample {
             channel,

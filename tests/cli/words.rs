@@ -3,7 +3,15 @@
 use crate::support::{Agent, dunlin_with};
 use crate::{SELF_TEST, USAGE, ill, well};
 
-const COMMANDS: [&str; 6] = ["run", "check", "status", "drivers", "buffer", "sub"];
+const COMMANDS: [&str; 7] = [
+    "run",
+    "check",
+    "status",
+    "drivers",
+    "buffer",
+    "sub",
+    "telemetry",
+];
 
 #[test]
 fn version_names_version_abi_and_architecture() {

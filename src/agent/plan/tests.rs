@@ -30,6 +30,8 @@ fn samples(page: &str) -> Vec<String> {
 fn assert_sound(page: &str, config: &str) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dunlin.toml");
+    let telemetry = dir.path().join("telemetry.toml");
+    fs::write(&telemetry, samples("docs/telemetry.md").concat()).unwrap();
     // Certificates of a sample do not exist here, and are checked elsewhere; everything else is real.
     let config: String = config
         .lines()
@@ -37,7 +39,11 @@ fn assert_sound(page: &str, config: &str) {
         .flat_map(|line| [line, "\n"])
         .collect::<String>()
         .replace("mqtts://broker.example:8883", "mqtt://127.0.0.1:1883")
-        .replace("/var/lib/dunlin", &dir.path().display().to_string());
+        .replace("/var/lib/dunlin", &dir.path().display().to_string())
+        .replace(
+            "/etc/dunlin/telemetry.toml",
+            &telemetry.display().to_string(),
+        );
     fs::write(&file, &config).unwrap();
     let draft = draft(&file, &defaults());
     assert!(

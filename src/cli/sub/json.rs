@@ -28,6 +28,7 @@ fn record(item: &Item) -> serde_json::Value {
             ch,
             value,
             unit,
+            cal,
             quality,
         } => {
             let value = match value {
@@ -37,7 +38,7 @@ fn record(item: &Item) -> serde_json::Value {
                 Value::Bool(value) => (*value).into(),
             };
             let value: serde_json::Value = value;
-            let body = serde_json::json!({ "ch": ch, "v": value, "unit": unit, "quality": quality_name(*quality) });
+            let body = serde_json::json!({ "ch": ch, "v": value, "unit": unit, "cal": cal, "quality": quality_name(*quality) });
             ("sample", body)
         }
         ItemBody::Frame { ch, bytes, quality } => {

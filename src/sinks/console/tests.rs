@@ -62,6 +62,7 @@ async fn shown(reader: Reader, count: u64) -> (u64, String) {
         name: "temp".to_owned(),
         unit: "Cel".to_owned(),
         kind: Kind::Float,
+        calibration: None,
     });
     for _ in 0..count {
         let body = Body::Sample {

@@ -69,6 +69,7 @@ impl Rig {
             name: "c".to_owned(),
             unit: "V".to_owned(),
             kind: Kind::Float,
+            calibration: None,
         });
         let record = |value: &f64| Record {
             monotonic_ns: 7,

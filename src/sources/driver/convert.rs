@@ -25,6 +25,7 @@ impl Converter {
                 driver::Kind::Bool => record::Kind::Bool,
                 driver::Kind::Frame => record::Kind::Frame,
             },
+            calibration: None,
         };
         self.channels = channels
             .iter()

@@ -1,0 +1,281 @@
+//! `dunlin telemetry`: what is in a file of telemetry, decoded as a `decode_ccsds` of the agent would.
+
+mod check;
+
+pub(super) use check::check;
+
+use super::args::Telemetry;
+use super::{Failure, print};
+use crate::config::parse;
+use crate::exit::Exit;
+use crate::pipeline::{Ack, Batch, Ledger, Transform as _};
+use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
+use crate::telemetry::packet::{HEADER_BYTES, Header};
+use crate::transforms::{self, Transform};
+use serde_json::json;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of a packet that a line of the table shows.
+const SHOWN_BYTES: usize = 16;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Decodes a file.
+pub(super) fn decode(request: &Telemetry) -> Result<Exit, Failure> {
+    let file = request.file.as_path();
+    let unreadable = |error: &io::Error| {
+        let message = format!(
+            "cannot read {}: {error}.\n  Remedy: give a file that holds a recording of telemetry.",
+            file.display()
+        );
+        Failure::new(Exit::Unavailable, message)
+    };
+    let mut transform = configured(request)?;
+    let mut bytes = File::open(file).map_err(|error| unreadable(&error))?;
+    let mut out = Lines {
+        out: BufWriter::new(io::stdout().lock()),
+        json: request.json,
+        packets: 0,
+    };
+    let shown = out
+        .heading()
+        .and_then(|()| run(&mut transform, &mut bytes, request.packets, &mut out));
+    match shown {
+        Ok(()) => {}
+        Err(Broken::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return Ok(Exit::Ok);
+        }
+        Err(Broken::Out(error)) => {
+            let message = format_args!("cannot write to standard output: {error}");
+            return Err(Failure::new(Exit::Internal, message));
+        }
+        Err(Broken::In(error)) => return Err(unreadable(&error)),
+    }
+    let packets = out.packets;
+    drop(out);
+    let counts = transform.tally().map(|tally| json!(&*tally));
+    if request.json {
+        print(&json!({ "counts": counts }).to_string())?;
+    } else {
+        let counts = counts.as_ref().and_then(serde_json::Value::as_object);
+        let each = counts.into_iter().flatten();
+        let each: Vec<String> = each
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        print(&format!("\n{}", each.join(", ")))?;
+    }
+    if packets == 0 {
+        let message = format!(
+            "no packet was found in {}.\n  Remedy: look at the counts; correct -o frame_bytes, marker, randomised, checksum \
+             or spacecraft.",
+            file.display()
+        );
+        return Err(Failure::new(Exit::Data, message));
+    }
+    Ok(Exit::Ok)
+}
+
+/// The transform that the options describe.
+fn configured(request: &Telemetry) -> Result<Transform, Failure> {
+    let mut text = String::from("[decode]\ntype = \"decode_ccsds\"\ninputs = [\"file\"]\n");
+    if request.packets {
+        text.push_str("layer = \"packets\"\n");
+    }
+    for (key, value) in &request.options {
+        let is_value = toml::de::DeTable::parse(&format!("x = {value}")).is_ok();
+        // A word needs no quotes here.
+        if is_value {
+            text.push_str(&format!("{key} = {value}\n"));
+        } else {
+            text.push_str(&format!("{key} = {value:?}\n"));
+        }
+    }
+    let made = parse(Path::new("the options"), &text, |root, _| {
+        let section = root.section("decode")?;
+        transforms::configure("decode", section).1
+    });
+    match made {
+        Ok(Some(transform)) => Ok(transform),
+        Ok(None) => Err(Failure::new(Exit::Usage, "the options describe no decoder")),
+        Err(problems) => Err(Failure::new(Exit::Usage, problems)),
+    }
+}
+
+/// What broke off.
+enum Broken {
+    In(io::Error),
+    Out(io::Error),
+}
+
+fn run(
+    transform: &mut Transform,
+    file: &mut impl Read,
+    packets: bool,
+    out: &mut Lines<impl Write>,
+) -> Result<(), Broken> {
+    let channel = Arc::new(Channel {
+        name: "file".to_owned(),
+        unit: "1".to_owned(),
+        kind: Kind::Frame,
+        calibration: None,
+    });
+    let ledger = Arc::new(Ledger::default());
+    let mut held = Vec::new();
+    let mut made = Vec::new();
+    loop {
+        let read = file
+            .by_ref()
+            .take(CHUNK_BYTES as u64)
+            .read_to_end(&mut held)
+            .map_err(Broken::In)?;
+        // A decoder of packets wants them whole, one of a stream takes them as they come.
+        let whole = if packets && read > 0 {
+            whole_packets(&held)
+        } else {
+            held.len()
+        };
+        if whole > 0 {
+            let body = Body::Frame {
+                channel: Arc::clone(&channel),
+                bytes: held[..whole].into(),
+                quality: Quality::Good,
+            };
+            let record = Record {
+                monotonic_ns: 0,
+                wall_ns: 0,
+                body,
+                reply: None,
+            };
+            let batch = Batch {
+                stream: "file".into(),
+                class: Class::Normal,
+                records: Arc::new(vec![record]),
+                ack: Ack::new(&ledger, 1),
+            };
+            transform.apply(batch, &mut made);
+        }
+        held.drain(..whole);
+        if read == 0 {
+            transform.flush(&mut made);
+        }
+        for batch in made.drain(..) {
+            for record in batch.records.iter() {
+                out.record(record).map_err(Broken::Out)?;
+            }
+            batch.ack.done();
+        }
+        if read == 0 {
+            return out.out.flush().map_err(Broken::Out);
+        }
+    }
+}
+
+/// Length of the packets at the front that are whole.
+fn whole_packets(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(header) = Header::read(&bytes[at..]) {
+        if at + header.total_bytes > bytes.len() {
+            break;
+        }
+        at += header.total_bytes;
+    }
+    at
+}
+
+/// What is printed.
+struct Lines<W> {
+    out: W,
+    json: bool,
+    packets: u64,
+}
+
+impl<W: Write> Lines<W> {
+    fn heading(&mut self) -> Result<(), Broken> {
+        if self.json {
+            return Ok(());
+        }
+        let heading = ["channel", "count", "bytes", "data"];
+        let [channel, count, bytes, data] = heading;
+        writeln!(self.out, "{channel:<24} {count:>6} {bytes:>6}  {data}").map_err(Broken::Out)
+    }
+
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        match &record.body {
+            Body::Frame {
+                channel,
+                bytes,
+                quality,
+            } if *quality == Quality::Good => {
+                self.packets += 1;
+                self.packet(&channel.name, bytes)
+            }
+            Body::Frame { channel, bytes, .. } => self.line(
+                || json!({ "channel": channel.name, "refused": hex(bytes) }),
+                || format!("{:<24} {:>6} {:>6}  refused", channel.name, "", bytes.len()),
+            ),
+            Body::Sample { channel, value, .. } => self.line(
+                || json!({ "channel": channel.name, "value": whole(*value), "unit": channel.unit }),
+                || {
+                    format!(
+                        "{:<24} {:>6} {:>6}  {value} {}",
+                        channel.name, "", "", channel.unit
+                    )
+                },
+            ),
+            Body::Gap(gap) => self.line(
+                || json!({ "gap": gap.detail, "lost": gap.lost }),
+                || {
+                    let lost = gap.lost.unwrap_or(0);
+                    format!(
+                        "{:<24} {:>6} {:>6}  {lost} lost: {}",
+                        "gap", "", "", gap.detail
+                    )
+                },
+            ),
+        }
+    }
+
+    fn packet(&mut self, channel: &str, bytes: &[u8]) -> io::Result<()> {
+        let count = Header::read(bytes).map(|header| header.count);
+        let data = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        self.line(
+            || json!({ "channel": channel, "count": count, "packet": hex(bytes) }),
+            || {
+                let more = if data.len() > SHOWN_BYTES { "..." } else { "" };
+                let shown = hex(&data[..data.len().min(SHOWN_BYTES)]);
+                let count = count.unwrap_or(0);
+                format!("{channel:<24} {count:>6} {:>6}  {shown}{more}", bytes.len())
+            },
+        )
+    }
+
+    fn line(
+        &mut self,
+        json: impl FnOnce() -> serde_json::Value,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        if self.json {
+            writeln!(self.out, "{}", json())
+        } else {
+            writeln!(self.out, "{}", text())
+        }
+    }
+}
+
+fn whole(value: Value) -> Option<i64> {
+    match value {
+        Value::Int(value) => Some(value),
+        Value::Float(_) | Value::Bool(_) => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let each = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    each.collect()
+}

@@ -1,0 +1,206 @@
+//! `calibrate`: values get their meaning, by a telemetry database: a curve, a unit, names, limits.
+//!
+//! A sample whose name is a parameter of the database becomes what its curve gives, in the parameter's unit. Where the curve
+//! gives nothing, it is bad. A value with a name (a label) is followed by a frame of that name, on the channel
+//! `PARAMETER.label`, when the name changes. A change of level against limits becomes a sample on `PARAMETER.alarm`, in the
+//! stream `SOURCE.NAME`, of class critical: -2 red low, -1 yellow low, 0 within, 1 yellow high, 2 red high.
+
+use super::channels::PerChannel;
+use super::database::Watched;
+use super::glob::Globs;
+use crate::config::Section;
+use crate::pipeline::{Batch, Transform};
+use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
+use crate::stats::Tally;
+use crate::telemetry::database::limit::Watch;
+use crate::telemetry::database::{Database, Parameter};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Calibrate {
+    name: String,
+    channels: Globs,
+    watched: Watched,
+    states: PerChannel<State>,
+    tally: Arc<Tally>,
+}
+
+/// What is known of one channel.
+#[derive(Debug, Default)]
+struct State {
+    /// Of which database; none before the first value.
+    version: Option<Arc<str>>,
+    plan: Option<Plan>,
+    /// Outlives a change of database.
+    watch: Watch,
+    label: Option<String>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    parameter: Parameter,
+    value: Arc<Channel>,
+    alarm: Arc<Channel>,
+    label: Arc<Channel>,
+}
+
+impl Plan {
+    fn new(database: &Database, of: &Channel) -> Option<Plan> {
+        let parameter = database.parameter(&of.name)?.clone();
+        let unit = parameter.unit.clone().unwrap_or_else(|| of.unit.clone());
+        let kind = if parameter.curve.is_some() {
+            Kind::Float
+        } else {
+            of.kind
+        };
+        let channel = |ending: &str, unit: String, kind| {
+            Arc::new(Channel {
+                name: format!("{}{ending}", of.name),
+                unit,
+                kind,
+                calibration: Some(Arc::clone(&database.version)),
+            })
+        };
+        Some(Plan {
+            value: channel("", unit, kind),
+            alarm: channel(".alarm", "1".to_owned(), Kind::Int),
+            label: channel(".label", "1".to_owned(), Kind::Frame),
+            parameter,
+        })
+    }
+}
+
+/// What comes of a batch.
+#[derive(Default)]
+struct Made {
+    records: Vec<Record>,
+    alarms: Vec<Record>,
+    calibrated: u64,
+    outside: u64,
+}
+
+impl Calibrate {
+    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Calibrate> {
+        let channels = Globs::read(section, "channels");
+        let tally = Arc::default();
+        Some(Calibrate {
+            name: name.to_owned(),
+            channels,
+            watched: Watched::configure(name, section, &tally)?,
+            states: PerChannel::new(),
+            tally,
+        })
+    }
+}
+
+impl State {
+    /// Adds what a sample becomes. Says whether it is a parameter.
+    fn take(&mut self, record: &Record, database: &Arc<Database>, made: &mut Made) -> bool {
+        let Body::Sample {
+            channel,
+            value,
+            quality,
+        } = &record.body
+        else {
+            return false;
+        };
+        if self.version.as_ref() != Some(&database.version) {
+            self.version = Some(Arc::clone(&database.version));
+            self.plan = Plan::new(database, channel);
+        }
+        let Some(plan) = &self.plan else {
+            return false;
+        };
+        let at = |body| Record {
+            monotonic_ns: record.monotonic_ns,
+            wall_ns: record.wall_ns,
+            body,
+            reply: None,
+        };
+        let is_usable = *quality != Quality::Bad;
+        let found = plan
+            .parameter
+            .calibrated(value.as_f64())
+            .filter(|_| is_usable);
+        let (value_out, quality_out) = match found {
+            Some(found) if plan.parameter.curve.is_some() => (Value::Float(found), *quality),
+            Some(_) => (*value, *quality),
+            None if plan.parameter.curve.is_some() => (Value::Float(f64::NAN), Quality::Bad),
+            None => (*value, Quality::Bad),
+        };
+        made.calibrated += u64::from(found.is_some());
+        made.outside += u64::from(is_usable && found.is_none());
+        made.records.push(at(Body::Sample {
+            channel: Arc::clone(&plan.value),
+            value: value_out,
+            quality: quality_out,
+        }));
+        let Some(found) = found else {
+            return true;
+        };
+        if let Value::Int(number) = value {
+            let label = plan.parameter.label(*number);
+            if label != self.label.as_deref() {
+                self.label = label.map(str::to_owned);
+                made.records.extend(label.map(|label| {
+                    at(Body::Frame {
+                        channel: Arc::clone(&plan.label),
+                        bytes: label.as_bytes().into(),
+                        quality: Quality::Good,
+                    })
+                }));
+            }
+        }
+        let limits = plan.parameter.limits.as_ref();
+        if let Some(level) = limits.and_then(|limits| self.watch.take(found, limits)) {
+            made.alarms.push(at(Body::Sample {
+                channel: Arc::clone(&plan.alarm),
+                value: Value::Int(level.number()),
+                quality: Quality::Good,
+            }));
+        }
+        true
+    }
+}
+
+impl Transform for Calibrate {
+    fn apply(&mut self, mut batch: Batch, out: &mut Vec<Batch>) {
+        let database = self.watched.current();
+        let states = self.states.stream(&batch.stream);
+        let mut made = Made::default();
+        for record in batch.records.iter() {
+            let state = match &record.body {
+                Body::Sample { channel, .. } if self.channels.matches(&channel.name) => {
+                    Some(states.of(channel, |_| State::default()))
+                }
+                _ => None,
+            };
+            if !state.is_some_and(|state| state.take(record, &database, &mut made)) {
+                made.records.push(record.clone());
+            }
+        }
+        for (reason, count) in [
+            ("calibrated", made.calibrated),
+            ("outside", made.outside),
+            ("alarms", made.alarms.len() as u64),
+        ] {
+            self.tally.add(reason, count);
+        }
+        let alarms = (!made.alarms.is_empty()).then(|| Batch {
+            stream: format!("{}.{}", batch.stream, self.name).into(),
+            class: Class::Critical,
+            records: Arc::new(made.alarms),
+            ack: batch.ack.clone(),
+        });
+        out.extend(alarms);
+        batch.records = Arc::new(made.records);
+        out.push(batch);
+    }
+
+    fn tally(&self) -> Option<Arc<Tally>> {
+        Some(Arc::clone(&self.tally))
+    }
+}
+
+#[cfg(test)]
+mod tests;

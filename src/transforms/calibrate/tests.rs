@@ -1,0 +1,145 @@
+use crate::pipeline::{Batch, Transform as _};
+use crate::record::{Body, Class, Quality, Record, Value};
+use crate::transforms::testing::{Rig, bad, flag, frame, gap, int, sample};
+use std::fs;
+use std::path::Path;
+
+const DATABASE: &str = "version = '1'\n\
+    [curves.line]\ntype = 'linear'\npoints = [[0, -40], [100, 60]]\n\
+    [parameters.temp]\ncurve = 'line'\nunit = 'Cel'\nyellow_high = 50\nred_high = 55\n\
+    [parameters.mode]\nlabels = { '0' = 'off', '1' = 'on' }\n\
+    [parameters.pump]\nunit = '1'\nyellow_high = 0.5\n";
+
+fn rig(dir: &Path, more: &str) -> Rig {
+    let file = dir.join("db.toml");
+    fs::write(&file, DATABASE).unwrap();
+    Rig::new(
+        "calibrate",
+        &format!("database = '{}'\n{more}", file.display()),
+    )
+}
+
+fn said(batch: &Batch) -> Vec<String> {
+    let quality = |quality: Quality| match quality {
+        Quality::Good => "",
+        Quality::Uncertain => " ?",
+        Quality::Bad => " !",
+    };
+    let each = batch.records.iter().map(|record| match &record.body {
+        Body::Sample {
+            channel,
+            value,
+            quality: trust,
+        } => {
+            format!(
+                "{} {value} {}{}",
+                channel.name,
+                channel.unit,
+                quality(*trust)
+            )
+        }
+        Body::Frame { channel, bytes, .. } => {
+            format!("{} {}", channel.name, String::from_utf8_lossy(bytes))
+        }
+        Body::Gap(_) => "gap".to_owned(),
+    });
+    each.collect()
+}
+
+#[test]
+fn values_get_curve_unit_and_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), "");
+    let out = rig.apply(vec![
+        int("temp", 50),
+        sample("temp", 12.5),
+        int("temp", 101),
+        sample("other", 3.0),
+        gap(),
+    ]);
+    assert_eq!(
+        said(&out[0]),
+        [
+            "temp 10 Cel",
+            "temp -27.5 Cel",
+            "temp NaN Cel !",
+            "other 3 Cel",
+            "gap"
+        ]
+    );
+    let calibrations: Vec<Option<String>> = out[0]
+        .records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Sample { channel, .. } => {
+                Some(channel.calibration.as_deref().map(|v| v[..2].to_owned()))
+            }
+            _ => None,
+        })
+        .collect();
+    let one = Some("1-".to_owned());
+    assert_eq!(calibrations, [one.clone(), one.clone(), one, None]);
+    let tally = rig.transform.tally().unwrap();
+    assert_eq!((tally.get("calibrated"), tally.get("outside")), (2, 1));
+}
+
+#[test]
+fn a_bad_value_stays_bad_and_frames_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), "");
+    let out = rig.apply(vec![bad("temp", 99.0), frame("temp")]);
+    assert_eq!(said(&out[0]), ["temp NaN Cel !", "temp \u{1}\u{2}"]);
+    assert_eq!(out.len(), 1, "and raises nothing");
+}
+
+#[test]
+fn limits_raise_alarms_of_their_own_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), "");
+    let values: Vec<Record> = [80, 91, 92, 97, 80].map(|value| int("temp", value)).into();
+    let first = rig.apply(values);
+    let out = &first;
+    assert_eq!((&*out[0].stream, out[0].class), ("s.t", Class::Critical));
+    assert_eq!(
+        said(&out[0]),
+        ["temp.alarm 1 1", "temp.alarm 2 1", "temp.alarm 0 1"]
+    );
+    assert_eq!(said(&out[1]).len(), 5);
+    let out = rig.apply(vec![flag("pump", true)]);
+    assert_eq!(said(&out[0]), ["pump.alarm 1 1"]);
+    let Body::Sample { value, .. } = out[1].records[0].body else {
+        panic!("{out:?}");
+    };
+    assert_eq!(value, Value::Bool(true), "no curve: the value as it was");
+    for batch in first.into_iter().chain(out) {
+        batch.ack.done();
+    }
+    assert_eq!((rig.ledger.pending(), rig.ledger.failed()), (0, 0));
+}
+
+#[test]
+fn names_of_values_are_given_when_they_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), "");
+    let values: Vec<Record> = [0, 0, 1, 7, 0].map(|value| int("mode", value)).into();
+    let out = rig.apply(values);
+    let wanted = [
+        "mode 0 1",
+        "mode.label off",
+        "mode 0 1",
+        "mode 1 1",
+        "mode.label on",
+        "mode 7 1",
+        "mode 0 1",
+        "mode.label off",
+    ];
+    assert_eq!(said(&out[0]), wanted);
+}
+
+#[test]
+fn only_the_channels_that_are_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), "channels = ['t*']");
+    let out = rig.apply(vec![int("temp", 50), int("mode", 1)]);
+    assert_eq!(said(&out[0]), ["temp 10 Cel", "mode 1 1"]);
+}

@@ -1,0 +1,202 @@
+//! `decode_ccsds`: byte frames of a receiver become space packets.
+//!
+//! What comes in on a channel is a stream of bits with markers, transfer frames, or packets; what goes on is one frame a
+//! packet, in the stream `SOURCE.NAME`, on the channel `apid-N`. What the counts of virtual channels and APIDs say is
+//! missing becomes gaps of cause `sequence` there. Frames that are refused are counted by reason, and on request go on as
+//! bad in `SOURCE.NAME.refused`, of class bulk.
+//!
+//! Acks of bytes of which a decoder still holds some wait for what comes of them, for [`HELD_BATCHES_MAX`] batches at most.
+
+mod configure;
+mod packets;
+
+use super::glob::Globs;
+use crate::pipeline::{Ack, Batch, Transform};
+use crate::record::{Body, Class, Quality, Record};
+use crate::stats::Tally;
+use crate::telemetry::Counts;
+use crate::telemetry::ccsds::{Decoder, Settings};
+use packets::Packets;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Most channels, over all streams, that have a decoder. Frames of others pass unchanged.
+const DECODERS_MAX: usize = 16;
+/// Most batches whose acks wait.
+const HELD_BATCHES_MAX: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct DecodeCcsds {
+    name: String,
+    channels: Globs,
+    settings: Settings,
+    quarantine: bool,
+    decoders: BTreeMap<(Arc<str>, String), Link>,
+    packets: Packets,
+    held: VecDeque<Ack>,
+    tally: Arc<Tally>,
+}
+
+/// What comes in on one channel.
+#[derive(Debug)]
+struct Link {
+    decoder: Decoder,
+    class: Class,
+    /// Monotonic and wall time of what came last, in nanoseconds.
+    at: (u64, i64),
+    /// What the tally has been told.
+    told: Counts,
+}
+
+/// What is made of a batch.
+#[derive(Debug, Default)]
+struct Made {
+    /// Packets and gaps.
+    records: Vec<Record>,
+    /// Frames that were refused.
+    refused: Vec<Record>,
+}
+
+impl DecodeCcsds {
+    fn is_meant(&self, record: &Record) -> bool {
+        matches!(&record.body, Body::Frame { channel, quality, .. }
+            if *quality != Quality::Bad && self.channels.matches(&channel.name))
+    }
+
+    /// Decodes a record; says whether it did.
+    fn decode(&mut self, batch: &Batch, record: &Record, made: &mut Made) -> bool {
+        let Body::Frame { channel, bytes, .. } = &record.body else {
+            return false;
+        };
+        let key = (Arc::clone(&batch.stream), channel.name.clone());
+        if !self.decoders.contains_key(&key) && self.decoders.len() >= DECODERS_MAX {
+            self.tally.add("undecoded", 1);
+            return false;
+        }
+        let now = (record.monotonic_ns, record.wall_ns);
+        let link = self.decoders.entry(key).or_insert_with(|| Link {
+            decoder: Decoder::new(self.settings.clone()),
+            class: batch.class,
+            at: now,
+            told: Counts::default(),
+        });
+        link.class = batch.class;
+        let from_ns = std::mem::replace(&mut link.at, now).0;
+        let packets = &mut self.packets;
+        let quarantine = self.quarantine.then_some(channel);
+        link.decoder.push(bytes, &mut |event| {
+            packets.take(event, from_ns, now, quarantine, made);
+        });
+        link.tell(&self.tally);
+        true
+    }
+
+    fn holds(&self) -> bool {
+        self.decoders.values().any(|link| link.decoder.holds())
+    }
+
+    /// Hands on what was made, with a share of `ack` each.
+    fn hand_on(&self, made: Made, of: (&Arc<str>, Class), ack: &Ack, out: &mut Vec<Batch>) {
+        let (stream, class) = of;
+        let each = [
+            (made.records, format!("{stream}.{}", self.name), class),
+            (
+                made.refused,
+                format!("{stream}.{}.refused", self.name),
+                Class::Bulk,
+            ),
+        ];
+        for (records, stream, class) in each {
+            if !records.is_empty() {
+                out.push(Batch {
+                    stream: stream.into(),
+                    class,
+                    records: Arc::new(records),
+                    ack: ack.clone(),
+                });
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Adds to the tally what was counted since.
+    fn tell(&mut self, tally: &Tally) {
+        let now = *self.decoder.counts();
+        if now != self.told {
+            for ((name, count), (_, before)) in now.named().zip(self.told.named()) {
+                tally.add(name, count - before);
+            }
+            self.told = now;
+        }
+    }
+}
+
+impl Transform for DecodeCcsds {
+    fn apply(&mut self, mut batch: Batch, out: &mut Vec<Batch>) {
+        if !batch.records.iter().any(|record| self.is_meant(record)) {
+            out.push(batch);
+            return;
+        }
+        let (mut passed, mut made) = (Vec::new(), Made::default());
+        for record in batch.records.iter() {
+            if !self.is_meant(record) || !self.decode(&batch, record, &mut made) {
+                passed.push(record.clone());
+            }
+        }
+        let source = (Arc::clone(&batch.stream), batch.class);
+        let made_any = !made.records.is_empty() || !made.refused.is_empty();
+        let holds = self.holds();
+        let own = batch.ack.clone();
+        if passed.is_empty() {
+            batch.ack.done();
+        } else {
+            batch.records = Arc::new(passed);
+            out.push(batch);
+        }
+        if made_any {
+            let mut inputs: Vec<Ack> = self.held.drain(..).collect();
+            if holds {
+                self.held.push_back(own.clone());
+            }
+            inputs.push(own);
+            let ack = Ack::all(inputs);
+            self.hand_on(made, (&source.0, source.1), &ack, out);
+            ack.done();
+        } else if holds {
+            self.held.push_back(own);
+            if self.held.len() > HELD_BATCHES_MAX
+                && let Some(oldest) = self.held.pop_front()
+            {
+                oldest.done();
+            }
+        } else {
+            own.done();
+            self.held.drain(..).for_each(Ack::done);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<Batch>) {
+        let ack = Ack::all(self.held.drain(..).collect());
+        let decoders = std::mem::take(&mut self.decoders);
+        for ((stream, _), mut link) in decoders {
+            let mut made = Made::default();
+            let packets = &mut self.packets;
+            let (from_ns, at) = (link.at.0, link.at);
+            link.decoder.finish(&mut |event| {
+                packets.take(event, from_ns, at, None, &mut made);
+            });
+            link.tell(&self.tally);
+            self.hand_on(made, (&stream, link.class), &ack, out);
+        }
+        ack.done();
+    }
+
+    fn tally(&self) -> Option<Arc<Tally>> {
+        Some(Arc::clone(&self.tally))
+    }
+}
+
+#[cfg(test)]
+mod tests;

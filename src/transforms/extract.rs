@@ -1,0 +1,171 @@
+//! `extract`: the fields of packets become samples, by a telemetry database.
+//!
+//! A frame is a packet from its primary header on. Its fields go on in the stream `SOURCE.NAME`, as they are in the packet:
+//! numbers and truth values as samples of unit 1, texts and bytes as frames. What they mean is for `calibrate`.
+
+use super::database::Watched;
+use super::glob::Globs;
+use crate::config::Section;
+use crate::pipeline::{Batch, Transform};
+use crate::record::{Body, Channel, Kind, Quality, Record, Value};
+use crate::stats::Tally;
+use crate::telemetry::database::field::{Coding, Raw};
+use crate::telemetry::database::{Database, Found, Packet};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type Channels = HashMap<String, Vec<Arc<Channel>>>;
+
+#[derive(Debug)]
+pub(super) struct Extract {
+    name: String,
+    channels: Globs,
+    watched: Watched,
+    /// Whether packets that were read are left out.
+    drop: bool,
+    /// Of the database they were made for: channels by the name of the packet.
+    made: Option<(Arc<Database>, Channels)>,
+    tally: Arc<Tally>,
+}
+
+#[derive(Default)]
+struct Counts {
+    packets: u64,
+    unknown: u64,
+    invalid: u64,
+    short: u64,
+}
+
+impl Extract {
+    pub(super) fn configure(name: &str, section: &mut Section<'_>) -> Option<Extract> {
+        let channels = Globs::read(section, "channels");
+        let drop = section.choice("packets", &[("pass", false), ("drop", true)], false);
+        let tally = Arc::default();
+        Some(Extract {
+            name: name.to_owned(),
+            channels,
+            watched: Watched::configure(name, section, &tally)?,
+            drop,
+            made: None,
+            tally,
+        })
+    }
+}
+
+fn channels(packet: &Packet, version: &Arc<str>) -> Vec<Arc<Channel>> {
+    let each = packet.fields.iter().map(|field| {
+        let kind = match field.layout.coding {
+            Coding::Uint | Coding::Int => Kind::Int,
+            Coding::Float | Coding::Mil1750a => Kind::Float,
+            Coding::Bool => Kind::Bool,
+            Coding::Text | Coding::Bytes => Kind::Frame,
+        };
+        Arc::new(Channel {
+            name: field.name.clone(),
+            unit: "1".to_owned(),
+            kind,
+            calibration: Some(Arc::clone(version)),
+        })
+    });
+    each.collect()
+}
+
+fn body(channel: &Arc<Channel>, raw: Raw) -> Body {
+    let channel = Arc::clone(channel);
+    let value = match raw {
+        Raw::Int(value) => Value::Int(value),
+        Raw::Float(value) => Value::Float(value),
+        Raw::Bool(value) => Value::Bool(value),
+        Raw::Bytes(bytes) => {
+            return Body::Frame {
+                channel,
+                bytes: bytes.into(),
+                quality: Quality::Good,
+            };
+        }
+    };
+    Body::Sample {
+        channel,
+        value,
+        quality: Quality::Good,
+    }
+}
+
+impl Transform for Extract {
+    fn apply(&mut self, mut batch: Batch, out: &mut Vec<Batch>) {
+        let database = self.watched.current();
+        let is_same = |(of, _): &(Arc<Database>, Channels)| Arc::ptr_eq(of, &database);
+        if !self.made.as_ref().is_some_and(is_same) {
+            self.made = Some((Arc::clone(&database), Channels::new()));
+        }
+        let Some((_, made)) = &mut self.made else {
+            unreachable!("made above");
+        };
+        let (mut found, mut counts) = (Vec::new(), Counts::default());
+        let mut read = vec![false; batch.records.len()];
+        for (record, read) in batch.records.iter().zip(&mut read) {
+            let Body::Frame {
+                channel,
+                bytes,
+                quality,
+            } = &record.body
+            else {
+                continue;
+            };
+            if *quality == Quality::Bad || !self.channels.matches(&channel.name) {
+                continue;
+            }
+            let Some(packet) = database.packet(bytes) else {
+                counts.unknown += 1;
+                continue;
+            };
+            counts.packets += 1;
+            *read = true;
+            if !made.contains_key(&packet.name) {
+                made.insert(packet.name.clone(), channels(packet, &database.version));
+            }
+            let mut channels = made[&packet.name].iter();
+            packet.read(bytes, |_, field| {
+                let channel = channels.next();
+                match (field, channel) {
+                    (Found::Value(raw), Some(channel)) => found.push(Record {
+                        monotonic_ns: record.monotonic_ns,
+                        wall_ns: record.wall_ns,
+                        body: body(channel, raw),
+                        reply: None,
+                    }),
+                    (Found::Invalid, _) => counts.invalid += 1,
+                    (Found::Short | Found::Value(_), _) => counts.short += 1,
+                }
+            });
+        }
+        for (reason, count) in [
+            ("packets", counts.packets),
+            ("unknown_packets", counts.unknown),
+            ("invalid_fields", counts.invalid),
+            ("short_fields", counts.short),
+        ] {
+            self.tally.add(reason, count);
+        }
+        if !found.is_empty() {
+            out.push(Batch {
+                stream: format!("{}.{}", batch.stream, self.name).into(),
+                class: batch.class,
+                records: Arc::new(found),
+                ack: batch.ack.clone(),
+            });
+        }
+        if self.drop {
+            let mut next = read.into_iter();
+            super::retain(&mut batch, |_| !next.next().unwrap_or(false));
+        }
+        super::forward(batch, out);
+    }
+
+    fn tally(&self) -> Option<Arc<Tally>> {
+        Some(Arc::clone(&self.tally))
+    }
+}
+
+#[cfg(test)]
+mod tests;
