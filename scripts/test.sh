@@ -25,6 +25,7 @@ stages=(
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
+    "tsan      the host protocol and its supervision under ThreadSanitizer, after a planted race (scripts/tsan.sh)"
     "unsafe    unsafe blocks are counted, each with a reason, none outside ffi/ (scripts/unsafe.sh)"
     "hostile   the hostile driver under each sanitizer and under Arm's memory tagging"
     "hazards   each of 40 defences is taken out, and its test fails (scripts/hazards.sh)"
@@ -111,6 +112,7 @@ stage_test() {
 stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }
+stage_tsan() { scripts/tsan.sh; }
 stage_hostile() { scripts/hostile.sh; }
 stage_unsafe() { scripts/unsafe.sh; }
 stage_hazards() { scripts/hazards.sh; }
