@@ -16,9 +16,9 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
 fi
 
 runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500 input_max_bytes=4096
-declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [config]=$runs_config
+declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [token]=$runs_text [config]=$runs_config
     [buffer]=$runs_store)
-targets=(reply request mqtt payload config buffer)
+targets=(reply request token mqtt payload config buffer)
 if [[ $# -gt 0 ]]; then
     [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
     targets=("$1")
