@@ -42,6 +42,13 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}"
 what=(--locked --profile asan --target "$host" --target-dir "$out"
     -p dunlin-driver-sys -p dunlin-driver -p dunlin-drivers -p dunlin-crypto -p dunlin-crc)
 cargo nextest run "${what[@]}" "$@"
+# That leaks are seen, in C that a test in Rust calls: one is planted, and must be found.
+if cargo nextest run "${what[@]}" --ignore-default-filter -E 'test(planted_leak)' >"$out/planted.log" 2>&1 ||
+    ! grep -q 'LeakSanitizer: detected memory leaks' "$out/planted.log"; then
+    tail -20 "$out/planted.log"
+    die "a planted leak is not seen" "ptrace must be allowed here"
+fi
+say "a planted leak is seen"
 # What cannot run here carries its reason in an #[ignore]; it is named, and counted as skipped.
 cargo nextest list "${what[@]}" --run-ignored only --message-format oneline 2>/dev/null |
     sed 's/^/ignored by #[ignore]: /'

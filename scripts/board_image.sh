@@ -41,9 +41,9 @@ modules_initrd=(ext4 crc32c_generic virtio_blk virtio_mmio sdhci-esdhc-imx sdhci
     fixed gpio-regulator)
 # What the tests need beside that. Networks: fec with its PHYs and the fuses that hold its address, virtio, and USB (dwc2)
 # for the Raspberry Pi. Chips: lm75 and dps310 by the kernel's own drivers, and a
-# magnetometer with triggers for its buffer. CAN: vcan. A network that is made bad: netem.
+# magnetometer with triggers for its buffer. CAN: controllers on PCI. A network that is made bad: netem.
 modules_root=(i2c-dev i2c-bcm2835 lm75 dps310 fec at803x realtek micrel virtio_net dwc2 cdc_ether rndis_host rtc-snvs
-    nvmem-imx-ocotp phy-generic vcan can-raw st_magn_i2c iio-trig-hrtimer sch_netem)
+    nvmem-imx-ocotp phy-generic kvaser_pci can-raw st_magn_i2c iio-trig-hrtimer sch_netem)
 # What the board needs whose power is cut.
 modules_store=(virtio_mmio virtio_blk virtio_console ext4 f2fs crc32c_generic crc32_generic)
 

@@ -136,10 +136,10 @@ install_rust() {
     channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
     sysroot="${RUSTUP_HOME:-$HOME/.rustup}/toolchains/$channel-$(uname -m)-unknown-linux-gnu"
     if [[ ! -x $sysroot/bin/rustfmt || ! -x $sysroot/bin/cargo-clippy ||
-        ! -d $sysroot/lib/rustlib/aarch64-unknown-linux-gnu ]]; then
-        say "installing Rust $channel with rustfmt, clippy and the aarch64 target"
+        ! -d $sysroot/lib/rustlib/aarch64-unknown-linux-gnu || ! -d $sysroot/lib/rustlib/src/rust/library ]]; then
+        say "installing Rust $channel with rustfmt, clippy, the sources of the standard library and the aarch64 target"
         rustup toolchain install "$channel" --no-self-update --profile minimal \
-            --component rustfmt --component clippy --target aarch64-unknown-linux-gnu
+            --component rustfmt --component clippy --component rust-src --target aarch64-unknown-linux-gnu
     fi
 }
 

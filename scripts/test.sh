@@ -16,7 +16,7 @@ stages=(
     "setup     tools and packages are there (scripts/setup.sh)"
     "fmt       sources are formatted"
     "shell     scripts pass shellcheck"
-    "clippy    no lint fires, in tests and benches neither"
+    "clippy    no lint fires, in tests, benches and fuzz targets neither"
     "docs      documentation builds, no link is broken"
     "headers   driver.h and ext/*.h are clean C99, C11 and C++17, natively and for aarch64"
     "layout    C and Rust agree on the ABI's layout, natively and for aarch64 under qemu"
@@ -25,10 +25,11 @@ stages=(
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
+    "tsan      the host protocol and its supervision under ThreadSanitizer, after a planted race (scripts/tsan.sh)"
     "unsafe    unsafe blocks are counted, each with a reason, none outside ffi/ (scripts/unsafe.sh)"
     "hostile   the hostile driver under each sanitizer and under Arm's memory tagging"
     "hazards   each of 40 defences is taken out, and its test fails (scripts/hazards.sh)"
-    "fuzz      10^6 messages of a host and to one, what brokers send, configurations, stores, telemetry (scripts/fuzz.sh)"
+    "fuzz      10^6 messages of a host and to one, what key hosts and brokers send, configurations, stores, telemetry (scripts/fuzz.sh)"
     "sanitize  the C drivers under AddressSanitizer and UBSan, and starved of memory"
     "valgrind  the C drivers under Valgrind"
     "campaign  1,000 driver kills, the broker away, 50 kill -9"
@@ -57,6 +58,10 @@ core=(-p dunlin --no-default-features --features core)
 stage_clippy() {
     cargo clippy --locked --workspace --all-targets -- -D warnings
     cargo clippy --locked "${core[@]}" --lib --bins --test core -- -D warnings
+    # A workspace of their own, but in the same target directory, which has what they share. What is only checked is not
+    # linked, so libFuzzer, which would be compiled for that, may be a name.
+    CUSTOM_LIBFUZZER_PATH=libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target \
+        --features agent --bins -- -D warnings
 }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 
@@ -115,6 +120,7 @@ stage_test() {
 stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }
+stage_tsan() { scripts/tsan.sh; }
 stage_hostile() { scripts/hostile.sh; }
 stage_unsafe() { scripts/unsafe.sh; }
 stage_hazards() { scripts/hazards.sh; }

@@ -20,6 +20,16 @@ run() {
         "$out/drive" "$out/$driver.so" "$@"
 }
 
+# A driver that writes past its memory must be seen, or nothing would be.
+gcc -std=c11 -D_GNU_SOURCE -Iffi/include -O1 -Wall -Werror -shared -fPIC -fvisibility=hidden ffi/drivers/tests/overflow.c \
+    -o "$scratch/overflow.so"
+status=0
+valgrind -q --error-exitcode=9 "$out/drive" "$scratch/overflow.so" <<<'read 1 10' >"$scratch/overflow.log" 2>&1 || status=$?
+if [[ $status -ne 9 ]] || ! grep -q 'Invalid write' "$scratch/overflow.log"; then
+    die "valgrind does not see a write past the end (status $status)" "$(tail -1 "$scratch/overflow.log")"
+fi
+say "a driver that writes past its memory is seen"
+
 start_modbus_server
 walk_drivers 10
 echo "valgrind: sim, host, modbus, i2c, gpio, serial, can and iio are clean, in $SECONDS s"

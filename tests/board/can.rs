@@ -1,9 +1,11 @@
-//! The kernel's CAN with its virtual interface, raw sockets out of the sandbox of a driver, and the can driver; frames are
-//! sent and seen by can-utils, which are not ours.
+//! Two emulated controllers (SJA1000 on PCI) on one bus, the kernel's driver for them, raw sockets out of the sandbox of a driver,
+//! and the can driver on the one; frames are sent and seen on the other by can-utils, which are not ours.
 
 use super::machine::Boot;
 use super::station::{ARRIVAL_LIMIT, FIRST_LIMIT, Station, good_sample, time_now};
 use crate::support::Received;
+use std::path::Path;
+use std::process::Command;
 
 const OPTIONS: &str = "interface = \"can0\"\nframes = true\n\
      filters = [{ id = 0x18FEF100, mask = 0x1FFFFF00 }, { id = 0x123 }]\nsignals = [\n\
@@ -35,16 +37,33 @@ fn frames(received: &Received) -> Vec<String> {
         .collect()
 }
 
+/// What sets the rate of a controller: busybox cannot.
+fn bitrate() -> Vec<u8> {
+    let room = tempfile::tempdir().unwrap();
+    let program = room.path().join("can_bitrate");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/board/can_bitrate.c");
+    let built = Command::new("aarch64-linux-gnu-gcc")
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(built.expect("scripts/setup.sh cross installs it").success());
+    std::fs::read(program).unwrap()
+}
+
 #[test]
 fn board_virt_can_frames_reach_the_broker() {
     let station = Station::start();
-    let seed = station.seed(&sources(), &["engine"]).without_agent();
+    let seed = station.seed(&sources(), &["engine"]);
     let mut machine = Boot::new("virt")
-        .seed(seed)
+        .seed(seed.file("can_bitrate", bitrate()).without_agent())
         .option("--append", &time_now())
+        .qemu(&["-object", "can-bus,id=bus"])
+        .qemu(&["-device", "kvaser_pci,canbus=bus"])
+        .qemu(&["-device", "kvaser_pci,canbus=bus"])
         .start();
     machine.sh(
-        "modprobe vcan && modprobe can-raw && ip link add can0 type vcan && ip link set can0 up",
+        "modprobe kvaser_pci && modprobe can-raw && cp /run/seed/can_bitrate /tmp && chmod +x /tmp/can_bitrate && \
+         /tmp/can_bitrate can0 500000 && /tmp/can_bitrate can1 500000 && ip link set can0 up && ip link set can1 up",
     );
     // Without the grant there is no socket, with it there is. What runs beside a command is no job of the shell's: that of
     // busybox 1.35 may end where a job does while it waits for a line.
@@ -57,7 +76,7 @@ fn board_virt_can_frames_reach_the_broker() {
         refused.text
     );
     let sent = machine.sh(&format!(
-        "( (for n in 1 2 3 4 5 6 7 8 9 10; do cansend can0 001#2A; sleep 0.2; done) & ); {read} --can can0"
+        "( (for n in 1 2 3 4 5 6 7 8 9 10; do cansend can1 001#2A; sleep 0.2; done) & ); {read} --can can0"
     ));
     assert!(sent.contains("42"), "{sent}");
 
@@ -68,8 +87,8 @@ fn board_virt_can_frames_reach_the_broker() {
     let pid = machine.agent_pid();
     // Numbers at both ends of their bits, a frame of 29 bits, one that no filter names, and a remote request.
     machine.sh(
-        "cansend can0 123#1027800F00000080; cansend can0 18FEF100#AA55; cansend can0 7FF#01; cansend can0 123#R; \
-         cansend can0 123#FFFF7FF000000000",
+        "cansend can1 123#1027800F00000080; cansend can1 18FEF100#AA55; cansend can1 7FF#01; cansend can1 123#R; \
+         cansend can1 123#FFFF7FF000000000",
     );
     let ((), took) = station.await_that("speed and torque", FIRST_LIMIT, |received| {
         (values(received, "torque").len() >= 2 && frames(received).len() >= 4).then_some(())
@@ -89,7 +108,7 @@ fn board_virt_can_frames_reach_the_broker() {
     // A write is a frame on the bus, and what was on the bus a sample of whoever listens.
     let write = "( (sleep 1; dunlin drivers write can limit 100 --can can0 -o interface=can0 \
          -o signals=name=limit,id=0x200,start=0,length=12,scale=0.5,writable=true,frame_bytes=4) >/dev/null 2>&1 & ); \
-         candump -L -n 1 can0,200:7FF";
+         candump -L -n 1 can1,200:7FF";
     let dumped = machine.sh(write);
     assert!(dumped.contains("200#C8000000"), "{dumped}");
     station.await_that("the written limit", ARRIVAL_LIMIT, |received| {
@@ -106,7 +125,7 @@ fn board_virt_can_frames_reach_the_broker() {
     machine.wait_status("the source runs again", ARRIVAL_LIMIT, |status| {
         status["sources"]["engine"]["state"] == "running"
     });
-    machine.sh("cansend can0 123#0100001000000000");
+    machine.sh("cansend can1 123#0100001000000000");
     station.await_that("what came after", ARRIVAL_LIMIT, |received| {
         (values(received, "speed").last() == Some(&0.01)).then_some(())
     });

@@ -1,13 +1,14 @@
 //! Driver hosts die in five ways, again and again: the agent lives, other sources keep their rate, each death leaves
-//! exactly one gap record, and after a crash readings flow again within milliseconds.
+//! exactly one gap record, and after a crash readings flow again within milliseconds. What a busy machine can spoil, the two
+//! times, is looked at last, and a failure of it begins with "late", so that scripts/driver-kills.sh can tell it apart.
 
 use crate::size;
 use crate::support::{Agent, Broker, hostile, kill, wait_for};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Sources of a way of dying. A driver that spins burns a core until its deadline: fewer of them, so that the load of
-/// the test's own making is not what it measures.
+/// Sources of a way of dying. All die equally often. A driver that spins burns a core until its deadline: fewer of them, so
+/// that the load of the test's own making is not what it measures.
 fn sources(way: &str) -> u64 {
     if way == "spin" { 2 } else { 4 }
 }
@@ -35,10 +36,13 @@ const WAYS: [(&str, Way, &str); 5] = [
 fn config(endpoint: &str, hostile: &str) -> String {
     let mut text = String::new();
     let mut inputs = vec!["\"steady\"".to_owned()];
-    // A driver that spins burns a core until its deadline; a short one leaves the machine to the other sources.
-    let common =
-        "slack_ms = 100\nread_timeout_ms = 50\nrestart = { base_ms = 5, stable_ms = 200 }\n";
     for (way, how, cause) in &WAYS {
+        // A driver that spins burns a core until its deadline; a short one leaves the machine to the other sources. Who dies
+        // otherwise has time: there a deadline that a busy machine misses would be an outage of another cause.
+        let slack_ms = if *cause == "hang" { 100 } else { 5000 };
+        let common = format!(
+            "slack_ms = {slack_ms}\nread_timeout_ms = 50\nrestart = {{ base_ms = 5, stable_ms = 200 }}\n"
+        );
         for index in 0..sources(way) {
             let name = format!("{way}{index}");
             let driver = match how {
@@ -64,11 +68,50 @@ fn config(endpoint: &str, hostile: &str) -> String {
     )
 }
 
+/// Whether this is the process of a host still: the status is a moment old.
+fn is_host(pid: i64) -> bool {
+    let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+    arguments.is_ok_and(|text| text.split('\0').any(|word| word == "driver-host"))
+}
+
+/// Until every source died so often. Signals are this test's; the other ways are the drivers' own.
+fn kill_until(agent: &mut Agent, per_source: u64) {
+    // Of each source: kills, outages before the last of them, and when that was.
+    let mut killed: BTreeMap<String, (u64, Option<u64>, Instant)> = BTreeMap::new();
+    let limit = Duration::from_secs(60 + per_source * 4);
+    wait_for("every source died often enough", limit, || {
+        agent.assert_alive();
+        let status = agent.status();
+        let mut finished = true;
+        for (way, how, _) in &WAYS {
+            for index in 0..sources(way) {
+                let name = format!("{way}{index}");
+                let source = &status["sources"][&name];
+                let outages = source["outages"].as_u64().unwrap_or(0);
+                let Way::Signal(signal) = how else {
+                    finished &= outages >= per_source;
+                    continue;
+                };
+                let (count, before, last) = killed.entry(name).or_insert((0, None, Instant::now()));
+                let rested = last.elapsed() >= Duration::from_millis(LIFE_MS);
+                let host = source["host_pid"].as_i64().unwrap_or(0);
+                // Only a host that has recovered from the last kill is killed again, so that each kill is one outage.
+                let recovered = before.is_none_or(|before| outages > before);
+                if *count < per_source && recovered && rested && is_host(host) {
+                    kill(i32::try_from(host).unwrap(), signal);
+                    (*count, *before, *last) = (*count + 1, Some(outages), Instant::now());
+                }
+                finished &= *count >= per_source && before.is_some_and(|before| outages > before);
+            }
+        }
+        finished
+    });
+}
+
 #[test]
 fn campaign_driver_kills() {
     let kills = size("DUNLIN_DRIVER_KILLS", 1_000);
-    let per_way = kills.div_ceil(WAYS.len() as u64);
-    let per_source = |way: &str| per_way.div_ceil(sources(way));
+    let per_source = kills.div_ceil(WAYS.iter().map(|(way, ..)| sources(way)).sum());
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path());
     let witness = broker.subscribe();
@@ -79,36 +122,13 @@ fn campaign_driver_kills() {
     agent.wait_count("/sources/steady/readings", 1, Duration::from_secs(30));
     let begun = Instant::now();
 
-    let mut killed: BTreeMap<String, (u64, Instant)> = BTreeMap::new();
-    let limit = Duration::from_secs(60 + per_way * 2);
-    wait_for("every source died often enough", limit, || {
-        agent.assert_alive();
-        let status = agent.status();
-        let mut finished = true;
-        for (way, how, _) in &WAYS {
-            for index in 0..sources(way) {
-                let name = format!("{way}{index}");
-                let source = &status["sources"][&name];
-                let outages = source["outages"].as_u64().unwrap_or(0);
-                finished &= outages >= per_source(way);
-                let Way::Signal(signal) = how else { continue };
-                let (count, last) = killed.entry(name).or_insert((0, Instant::now()));
-                let rested = last.elapsed() >= Duration::from_millis(LIFE_MS);
-                let host = source["host_pid"].as_i64().unwrap_or(0);
-                // Only a host that has recovered from the last kill is killed again, so that each kill is one outage.
-                if *count < per_source(way) && outages == *count && rested && host > 1 {
-                    kill(i32::try_from(host).unwrap(), signal);
-                    (*count, *last) = (*count + 1, Instant::now());
-                }
-            }
-        }
-        finished
-    });
+    kill_until(&mut agent, per_source);
     let elapsed = begun.elapsed();
     assert_eq!(agent.pid(), pid);
     agent.stop();
     let total = agent.count("/produced");
-    wait_for("every record arrives", Duration::from_secs(30), || {
+    // Each look parses all that came.
+    wait_for("every record arrives", Duration::from_mins(2), || {
         witness.received().records.len() as u64 >= total
     });
 
@@ -117,6 +137,7 @@ fn campaign_driver_kills() {
     let mut ready_ms = Vec::new();
     let mut deaths = 0;
     for (way, how, cause) in &WAYS {
+        let mut of_way = 0;
         for index in 0..sources(way) {
             let name = format!("{way}{index}");
             let gaps = received.gaps(&name);
@@ -126,14 +147,17 @@ fn campaign_driver_kills() {
                 outages,
                 "{name}: one gap record an outage"
             );
-            if let Way::Signal(_) = how {
-                assert_eq!(
-                    gaps.len() as u64,
-                    per_source(way),
-                    "{name}: one gap record a kill"
-                );
-            }
-            deaths += gaps.len();
+            // A busy machine can make a host miss the short deadline of a hang that nobody asked for, and so be killed once
+            // more; nothing else can.
+            let wanted = if matches!(how, Way::Signal(_)) && *cause == "hang" {
+                outages.max(per_source)
+            } else if matches!(how, Way::Signal(_)) {
+                per_source
+            } else {
+                outages
+            };
+            assert_eq!(outages, wanted, "{name}: one gap record a kill");
+            of_way += outages;
             for gap in gaps {
                 assert_eq!(gap["cause"], *cause, "{name}: {gap}");
                 let ns = gap["to_ns"].as_u64().unwrap() - gap["from_ns"].as_u64().unwrap();
@@ -142,18 +166,15 @@ fn campaign_driver_kills() {
                 }
             }
         }
+        println!("way {way}: {of_way}");
+        deaths += of_way;
     }
     assert_eq!(
         received.gaps("steady").len(),
         0,
         "a source that nobody killed has no gap"
     );
-    let steady = received.stream("steady").count() as f64;
-    let rate = steady / elapsed.as_secs_f64();
-    assert!(
-        (980.0..1100.0).contains(&rate),
-        "the steady source made {rate:.0} records/s of 1000"
-    );
+    let rate = received.stream("steady").count() as f64 / elapsed.as_secs_f64();
     ready_ms.sort_unstable();
     let at = |percent: usize| ready_ms[(ready_ms.len() - 1) * percent / 100];
     println!("steady source {rate:.0} records/s of 1000");
@@ -164,8 +185,8 @@ fn campaign_driver_kills() {
         total - received.records.len() as u64
     );
     assert!(
-        at(99) <= READY_P99_MS,
-        "ready p99 {} ms of {} crashes",
+        at(99) <= READY_P99_MS && (980.0..1100.0).contains(&rate),
+        "late: ready p99 {} ms of {} crashes, steady {rate:.0} records/s of 1000",
         at(99),
         ready_ms.len()
     );

@@ -42,7 +42,7 @@ pub use selftest::{SelfTestError, self_test, self_test_with};
 pub use time::{Trusted, raise_time_floor, set_signed_time, trusted_time};
 pub use tls::{ClientTls, PrivateKey, TlsStream};
 #[cfg(feature = "tokens")]
-pub use token::{TokenUri, TokenUriError, key_host_main};
+pub use token::{TokenUri, TokenUriError, key_host_main, rewritten_answer};
 
 /// What each call begins with: OpenSSL's memory is ours to wipe, and its error queue is empty.
 fn begin() {

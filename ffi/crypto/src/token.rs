@@ -120,6 +120,28 @@ fn failed(uri: &TokenUri, why: String) -> CryptoError {
     }
 }
 
+/// What the agent makes of the bytes of a key host, as a public key and as a signature, written again as a message. For tests:
+/// the module behind a key host is somebody else's.
+pub fn rewritten_answer(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let answer = Answer::decode(wire::receive(&mut bytes).ok()?)?;
+    if let Answer::Done(body) = &answer {
+        for curve in [Curve::P256, Curve::P384] {
+            if let Ok(der) = to_der(body, curve) {
+                assert!(
+                    der.len() <= curve.signature_bytes_max(),
+                    "a signature that OpenSSL has no place for"
+                );
+            }
+        }
+        if let Some(public) = Public::decode(body) {
+            assert_eq!(public.encode(), *body, "a key that is written in two ways");
+        }
+    }
+    let mut again = Vec::new();
+    wire::send(&mut again, &answer.encode()).ok()?;
+    Some(again)
+}
+
 /// What PKCS#11 calls a signature, r and s side by side, as X.509 has it.
 fn to_der(raw: &[u8], curve: Curve) -> Result<Vec<u8>, String> {
     let half = curve.coordinate_bytes();

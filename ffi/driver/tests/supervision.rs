@@ -103,11 +103,8 @@ fn an_outage_of_many_failures_is_one_outage_and_an_open_one_is_handed_out() {
         let mut supervisor = Supervisor::new(quick(hostile("crash", "3")));
         let mut seen = Seen::default();
         watch(&mut supervisor, &mut seen, |seen| seen.outages.len() == 3).await;
-        assert!(
-            seen.downs
-                .iter()
-                .all(|cause| *cause == Cause::Crash { signal: 11 })
-        );
+        let crash = |cause: &Cause| *cause == Cause::Crash { signal: 11 };
+        assert!(seen.downs.iter().all(crash), "{:?}", seen.downs);
 
         // A source that never comes back: many failures, no outage event, one outage at the stop.
         let mut supervisor = Supervisor::new(quick(hostile("open-fails", "")));
