@@ -3,34 +3,25 @@
 
     lab/mutants.py             all of them, and a table
     lab/mutants.py WORD...     only those whose name has one of the words
-    lab/mutants.py --crate     makes the crate that they are tried in, and no more: for cargo-mutants
 
 Each fsync, each directory fsync, each checksum and each bound of the durable log has a line in MUTANTS: a piece of the
-source and what takes its place. The module is copied into a crate of its own below target/, so that a mutant costs a
-few seconds; two of them are tried at a time. The tests without any change must pass; with a change they must fail, or take
-several times as long as without one. A piece that is no longer in the source ends the script: the table follows the code.
+source and what takes its place. The module is tried in a crate of its own (buffer_crate.py), so that a mutant costs a few
+seconds; two of them are tried at a time. The tests without any change must pass; with a change one must fail, or hang. A
+piece that is no longer in the source ends the script: the table follows the code.
 """
 
 import concurrent.futures
-import os
-import pathlib
 import queue
-import shutil
-import signal
-import subprocess
+import re
 import sys
-import threading
 import time
-import tomllib
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import buffer_crate
+from buffer_crate import ROOT
+
 CRATE = ROOT / "target/mutants"
 # Each has a copy of the crate.
 JOBS = 2
-# The tests hang where they take so many times as long as without a change, and so many seconds at least.
-HANGS, HANGS_S = 3, 30
-# Killing and waiting for real processes takes a second a mutant and shows nothing that the simulated disk does not.
-TESTS = ["buffer::", "--", "--skip", "campaign", "--skip", "kill"]
 
 SYNC = "file sync"
 DIRECTORY = "directory sync"
@@ -94,62 +85,22 @@ MUTANTS = [
 ]
 
 
-def build_crate(crate):
-    """A crate of the module and what it names, with the versions and the lock file of the whole."""
-    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
-    wanted = {}
-    for name in ["bytes", "crc32c", "lz4_flex", "nix", "thiserror", "tokio", "tracing", "tempfile"]:
-        here = manifest["dependencies"].get(name) or manifest["dev-dependencies"][name]
-        if isinstance(here, dict) and here.pop("workspace", False):
-            base = manifest["workspace"]["dependencies"][name]
-            here = {**({"version": base} if isinstance(base, str) else base), **here}
-        wanted[name] = {"version": here} if isinstance(here, str) else here
-    shutil.rmtree(crate / "src", ignore_errors=True)
-    crate.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "src/buffer", crate / "src/buffer")
-    shutil.copy(ROOT / "src/record.rs", crate / "src/record.rs")
-    shutil.copy(ROOT / "Cargo.lock", crate / "Cargo.lock")
-    shutil.copytree(ROOT / "lab", crate / "lab", dirs_exist_ok=True)
-    (crate / "src/lib.rs").write_text("pub mod buffer;\npub mod record;\n")
-    lines = ["[package]", 'name = "dunlin"', f'edition = "{manifest["workspace"]["package"]["edition"]}"', ""]
-    lines += ["[workspace]", "", "[profile.dev]", "opt-level = 1", "debug = false", "", "[dependencies]"]
-    for name, keys in wanted.items():
-        inner = ", ".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in keys.items())
-        lines.append(f"{name} = {{ {inner} }}")
-    (crate / "Cargo.toml").write_text("\n".join(lines) + "\n")
+def run(crate):
+    """What the tests say of the crate as it is, the quick ones first: `green`, or why not; and all that they said."""
+    status, said = buffer_crate.run(crate, "quick", "--no-run")
+    if status:
+        return "does not compile", said
+    for profile in buffer_crate.PROFILES:
+        status, said = buffer_crate.run(crate, profile)
+        if status:
+            failed = re.search(r"(FAIL|TIMEOUT|SIG[A-Z]+) \[.*?\] .*? buffer::(?:tests::)?(\S+)", said)
+            if not failed:
+                return "ends with an error", said
+            return failed[2] + (", which hangs" if failed[1] == "TIMEOUT" else ""), said
+    return "green", said
 
 
-def compiled(crate):
-    build = ["cargo", "test", "--quiet", "--lib", "--no-run"]
-    return subprocess.run(build, cwd=crate, capture_output=True, text=True, check=False)
-
-
-def run(crate, limit_s=180):
-    """What the tests say of the crate as it is: `green`, or why not."""
-    built = compiled(crate)
-    if built.returncode != 0:
-        return "does not compile", built.stderr
-    child = subprocess.Popen(
-        ["cargo", "test", "--lib", *TESTS], cwd=crate, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    timer = threading.Timer(limit_s, end, [child])
-    timer.start()
-    said = []
-    try:
-        for line in child.stdout:
-            said.append(line)
-            if line.startswith("test ") and line.rstrip().endswith("FAILED"):
-                return line.split()[1].removeprefix("buffer::tests::"), "".join(said)
-        if child.wait() == 0:
-            return "green", "".join(said)
-        return "ends with an error, or hangs", "".join(said)
-    finally:
-        timer.cancel()
-        end(child)
-
-
-def one(crates, mutant, limit_s):
+def one(crates, mutant):
     """The verdict on a mutant, and what was said; in a crate that nobody else has meanwhile."""
     _, _, file, piece, instead = mutant
     crate = crates.get()
@@ -157,25 +108,15 @@ def one(crates, mutant, limit_s):
     source = path.read_text()
     try:
         path.write_text(source.replace(piece, instead))
-        return run(crate, limit_s)
+        return run(crate)
     finally:
         path.write_text(source)
         crates.put(crate)
 
 
-def end(child):
-    """Ends the runner that we started, and its test binary with it: they are a session of their own."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
 def main(words):
     if words and words[0] in ("-h", "--help"):
         print(__doc__.strip())
-        return 0
-    if words == ["--crate"]:
-        build_crate(CRATE / "0")
         return 0
     chosen = [m for m in MUTANTS if not words or any(word in f"{m[0]} {m[1]}" for word in words)]
     for kind, name, file, piece, _ in chosen:
@@ -183,28 +124,21 @@ def main(words):
         if count != 1:
             print(f"{file} has {count} times: {piece!r}\n  Remedy: make MUTANTS follow the code")
             return 1
-    first = CRATE / "0"
-    build_crate(first)
     began = time.monotonic()
-    compiled(first)
-    tests = time.monotonic()
-    verdict, said = run(first)
-    tests = time.monotonic() - tests
-    if verdict != "green":
-        print(f"{said}\nthe tests fail without any change: {verdict}")
-        return 1
-    print(f"without any change: green, {time.monotonic() - began:.0f} s, the tests {tests:.0f} s")
+    places = [CRATE / str(number) for number in range(JOBS)]
     crates = queue.Queue()
-    for number in range(JOBS):
-        if number:
-            shutil.rmtree(CRATE / str(number), ignore_errors=True)
-            shutil.copytree(first, CRATE / str(number), symlinks=True)
-        crates.put(CRATE / str(number))
+    buffer_crate.make(places)
+    for crate in places:
+        verdict, said = run(crate)
+        if verdict != "green":
+            print(f"{said}\nthe tests fail without any change: {verdict}")
+            return 1
+        crates.put(crate)
+    print(f"without any change: green, {time.monotonic() - began:.0f} s")
     survived = 0
     print(f"{'what is taken away':<58} what turns red")
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        limit_s = max(HANGS_S, HANGS * tests)
-        verdicts = pool.map(lambda mutant: one(crates, mutant, limit_s), chosen)
+        verdicts = pool.map(lambda mutant: one(crates, mutant), chosen)
         for (kind, name, *_), (verdict, said) in zip(chosen, verdicts):
             if verdict == "does not compile":
                 print(f"{said}\n{kind}: {name}: the change does not compile, so it shows nothing")

@@ -10,7 +10,7 @@
 #   scripts/setup.sh flash   what packages, images and flashing need: mmdebstrap, partition tools, lintian, QEMU with UEFI
 #   scripts/setup.sh interop what scripts/interop.sh needs beside that of run: Paho's C client (part of test)
 #   scripts/setup.sh rivals  what scripts/rivals.sh compares with: redis, rsyslog, nats-server (not part of all)
-#   scripts/setup.sh mutants what scripts/mutants.sh needs: cargo-mutants (not part of all)
+#   scripts/setup.sh mutants what scripts/mutants.sh needs: cargo-mutants, cargo-nextest (not part of all)
 #   scripts/setup.sh         all of it
 #
 # Made for Debian 12; system packages come from apt (as root, or by sudo), Rust from rustup into ~/.cargo where there
@@ -191,6 +191,7 @@ setup_mutants() {
     install_rust
     [[ $(cargo mutants --version 2>/dev/null) == "cargo-mutants $mutants_version" ]] || rm -f target/tools/bin/cargo-mutants
     cargo_tool cargo-mutants "$mutants_version"
+    cargo_tool cargo-nextest "$nextest_version" --no-default-features --features default-no-update
 }
 
 # The image that deploy/cross/Dockerfile starts from. Pulled by whoever can; where no registry answers, it is made of

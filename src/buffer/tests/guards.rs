@@ -186,7 +186,6 @@ fn a_payload_is_no_longer_than_its_field_can_say() {
     assert!(error.to_string().contains("payload_bytes_max"), "{error}");
 }
 
-/// The segment of the class normal that was begun first.
 #[test]
 fn only_whole_names_are_segments() {
     let name = format::segment_name(0xabc, 7);
@@ -269,6 +268,7 @@ fn options_are_held_to_their_ranges() {
     }
 }
 
+/// The segment of the class normal that was begun first.
 fn first_segment(disk: &SimDisk) -> PathBuf {
     let files = disk.files(&Path::new(DIR).join("normal"));
     let mut segments = files

@@ -2,6 +2,7 @@
 
 mod age;
 mod crash;
+mod edges;
 mod faults;
 mod flips;
 mod guards;
