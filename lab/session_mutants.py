@@ -45,7 +45,7 @@ MUTANTS = [
     ("session", "a broker that sends more than it may is not read from", "uplink/session/downlink.rs", "self.unconfirmed > usize::from(self.settings.receive_max)", "self.unconfirmed > usize::MAX - usize::from(self.settings.receive_max)"),
     ("downlink", "no PUBACK before the message is stored", "downlink/inbox.rs", "                self.append(frames).await?;\n                let mut books", "                drop(self.append(frames));\n                let mut books"),
     ("downlink", "a repeat is not stored", "downlink/inbox.rs", "if message.duplicate && id", "if message.duplicate && self.settings.name.is_empty() && id"),
-    ("downlink", "an id that is used again is another message", "downlink/known.rs", "digest: u64::from_le_bytes(*digest),", "digest: u64::from(digest.is_empty()),"),
+    ("downlink", "an id that is used again is another message", "downlink/known.rs", "digest: u64::from_le_bytes(*digest),", "digest: u64::from_le_bytes(*digest) >> 63 >> 1,"),
     ("downlink", "marks carry the ids", "downlink/inbox.rs", "ids: books.known.iter().collect(),", "ids: Vec::new(),"),
     ("downlink", "ids are learnt from marks", "downlink/inbox.rs", "books.known.push_older(&mark.ids);", ""),
     ("downlink", "ids are learnt from messages", "downlink/inbox.rs", "message.id.into_iter().for_each(|id| books.known.push(id));", ""),
