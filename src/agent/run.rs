@@ -8,7 +8,7 @@ use crate::clock;
 #[cfg(feature = "identity")]
 use crate::credential::Credential;
 #[cfg(feature = "downlink")]
-use crate::downlink::Inbox;
+use crate::downlink::{self, Inbox};
 use crate::exit::Exit;
 #[cfg(feature = "identity")]
 use crate::identity;
@@ -16,6 +16,7 @@ use crate::pipeline::{self, RunError};
 #[cfg(feature = "roughtime")]
 use crate::roughtime;
 use crate::sinks::{Context, SinkError};
+use crate::sources;
 #[cfg(feature = "downlink")]
 use crate::sources::downlink::DownlinkSource;
 #[cfg(feature = "downlink")]
@@ -275,6 +276,56 @@ impl Stop {
 
 const PLANNED: &str = "every source of the plan is in its graph";
 
+/// Tasks that end with the name of the source.
+type Sources = JoinSet<String>;
+
+fn start_sources(
+    settings: Vec<sources::Settings>,
+    running: &mut pipeline::Running,
+    status: &Status,
+    stopped: &watch::Receiver<bool>,
+) -> Sources {
+    let mut sources = JoinSet::new();
+    for settings in settings {
+        let name = settings.name().to_owned();
+        let outlet = running.outlet(&name).expect(PLANNED);
+        let said = &status.sources[&name];
+        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        let stopped = stopped.clone();
+        sources.spawn(async move {
+            settings.run(outlet, stopped, stats, ledger).await;
+            name
+        });
+    }
+    sources
+}
+
+/// Each inbox is with its sink and its source from here on, and ends with them.
+#[cfg(feature = "downlink")]
+fn start_downlinks(
+    settings: &[downlink::Settings],
+    inboxes: BTreeMap<String, Arc<Inbox>>,
+    running: &mut pipeline::Running,
+    status: &Status,
+    stopped: &watch::Receiver<bool>,
+    sources: &mut Sources,
+) {
+    for settings in settings {
+        let name = settings.name.clone();
+        let outlet = running.outlet(&name).expect(PLANNED);
+        let said = &status.sources[&name];
+        let inbox = Arc::clone(&inboxes[&settings.uplink]);
+        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
+        let source = DownlinkSource::new(settings, inbox, stats, ledger);
+        let stopped = stopped.clone();
+        sources.spawn(async move {
+            source.run(outlet, stopped).await;
+            name
+        });
+    }
+    drop(inboxes);
+}
+
 async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let Opened {
         plan,
@@ -307,35 +358,16 @@ async fn serve(opened: Opened, mut stop: Stop) -> Result<Exit, RunFailure> {
     let time = std::future::pending::<()>();
     let mut running = pipeline::start(&plan.graph, plan.transforms, plan.sinks, plan.queue_batches);
     let (stop_sources, stopped) = watch::channel(false);
-    let mut sources = JoinSet::new();
-    for settings in plan.sources {
-        let name = settings.name().to_owned();
-        let outlet = running.outlet(&name).expect(PLANNED);
-        let said = &status.sources[&name];
-        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
-        let stopped = stopped.clone();
-        sources.spawn(async move {
-            settings.run(outlet, stopped, stats, ledger).await;
-            name
-        });
-    }
+    let mut sources = start_sources(plan.sources, &mut running, &status, &stopped);
     #[cfg(feature = "downlink")]
-    for settings in &plan.downlinks {
-        let name = settings.name.clone();
-        let outlet = running.outlet(&name).expect(PLANNED);
-        let said = &status.sources[&name];
-        let inbox = Arc::clone(&inboxes[&settings.uplink]);
-        let (stats, ledger) = (Arc::clone(&said.stats), Arc::clone(&said.ledger));
-        let source = DownlinkSource::new(settings, inbox, stats, ledger);
-        let stopped = stopped.clone();
-        sources.spawn(async move {
-            source.run(outlet, stopped).await;
-            name
-        });
-    }
-    // Each is with its sink and its source now, and ends with them.
-    #[cfg(feature = "downlink")]
-    drop(inboxes);
+    start_downlinks(
+        &plan.downlinks,
+        inboxes,
+        &mut running,
+        &status,
+        &stopped,
+        &mut sources,
+    );
     notify(&[NotifyState::Ready]);
     tracing::info!(agent = %status.agent, boot = %status.boot, "running");
 

@@ -8,7 +8,7 @@ use crate::buffer::{self, Batch, Policy, Store};
 use crate::clock;
 use crate::record::Class;
 use crate::stats::DownlinkStats;
-use crate::uplink::{Message, Qos, ReasonCode, Receipts, Subscription};
+use crate::uplink::{self, Message, Qos, ReasonCode, Receipts, Subscription};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -184,13 +184,20 @@ impl Inbox {
         Ok(())
     }
 
-    /// What the session asks of the broker.
-    pub fn subscriptions(&self) -> Vec<Subscription> {
-        self.settings.subscriptions.clone()
+    /// Has a session ask for what the inbox wants, within its bounds.
+    pub async fn ask(&self, settings: &mut uplink::Settings) -> Result<(), buffer::Error> {
+        self.recovered().await?;
+        settings
+            .subscriptions
+            .clone_from(&self.settings.subscriptions);
+        settings.forgotten = self.forgotten();
+        (settings.receive_max, settings.packet_max_bytes) = self.bounds();
+        settings.confirm_messages = true;
+        Ok(())
     }
 
     /// What the broker's session may still have and is to be given up. Known once recovered.
-    pub fn forgotten(&self) -> Vec<String> {
+    pub(super) fn forgotten(&self) -> Vec<String> {
         let asked = |filter: &String| {
             self.settings
                 .subscriptions
@@ -203,7 +210,7 @@ impl Inbox {
     }
 
     /// Bounds that the session announces: `QoS` 1 messages without PUBACK, and bytes of a packet.
-    pub fn bounds(&self) -> (u16, u32) {
+    fn bounds(&self) -> (u16, u32) {
         /// Besides the payload: topics, correlation data and what the packet itself needs.
         const HEADING_BYTES: u32 = 4096;
         let packet = self.settings.message_bytes_max + HEADING_BYTES;

@@ -213,30 +213,7 @@ impl Settings {
             return None;
         }
         uplink.endpoints = endpoints?;
-        if uplink.streams && !uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
-            section.problem(
-                "quic_streams",
-                "is \"by_class\", and no endpoint is quic://",
-                "name a quic:// endpoint, or leave quic_streams out",
-            );
-            return None;
-        }
-        if uplink.streams && uplink.inflight_max < 8 {
-            section.problem(
-                "inflight_max",
-                format_args!("is {}, too few to share among classes", uplink.inflight_max),
-                "choose 8 or more, or leave quic_streams out",
-            );
-            return None;
-        }
-        if uplink.early_connect && !uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
-            section.problem(
-                "early_connect",
-                "is true, and no endpoint is quic://",
-                "name a quic:// endpoint, or leave early_connect out",
-            );
-            return None;
-        }
+        quic_options(section, &uplink)?;
         let secure = uplink.endpoints.iter().any(|e| e.scheme().is_secure());
         if secure && uplink.tls.is_none() {
             // The missing keys are reported.
@@ -265,6 +242,33 @@ impl Settings {
             replies,
         })
     }
+}
+
+/// Refuses options of QUIC that cannot do anything.
+fn quic_options(section: &mut Section<'_>, uplink: &uplink::Settings) -> Option<()> {
+    let has_quic = uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic);
+    for (key, is_on, value) in [
+        ("quic_streams", uplink.streams, "\"by_class\""),
+        ("early_connect", uplink.early_connect, "true"),
+    ] {
+        if is_on && !has_quic {
+            section.problem(
+                key,
+                format_args!("is {value}, and no endpoint is quic://"),
+                format_args!("name a quic:// endpoint, or leave {key} out"),
+            );
+            return None;
+        }
+    }
+    if uplink.streams && uplink.inflight_max < 8 {
+        section.problem(
+            "inflight_max",
+            format_args!("is {}, too few to share among classes", uplink.inflight_max),
+            "choose 8 or more, or leave quic_streams out",
+        );
+        return None;
+    }
+    Some(())
 }
 
 fn topic(section: &mut Section<'_>) -> String {

@@ -149,14 +149,8 @@ impl Uplink {
         }
         #[cfg(feature = "downlink")]
         if let Some(inbox) = &context.inbox {
-            inbox
-                .recovered()
-                .await
-                .map_err(|source| self.refused(source))?;
-            settings.subscriptions = inbox.subscriptions();
-            settings.forgotten = inbox.forgotten();
-            (settings.receive_max, settings.packet_max_bytes) = inbox.bounds();
-            settings.confirm_messages = true;
+            let ready = inbox.ask(&mut settings).await;
+            ready.map_err(|source| self.refused(source))?;
         }
         let (streams, inflight_max_bytes) = (settings.streams, settings.inflight_max_bytes);
         let refused = settings.refused;
