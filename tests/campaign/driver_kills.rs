@@ -38,7 +38,7 @@ fn config(endpoint: &str, hostile: &str) -> String {
     let mut inputs = vec!["\"steady\"".to_owned()];
     for (way, how, cause) in &WAYS {
         // A driver that spins burns a core until its deadline; a short one leaves the machine to the other sources. Who dies
-        // otherwise has time: there a deadline that a busy machine misses would be an outage of another cause.
+        // otherwise, or not at all, has time: there a deadline that a busy machine misses would be an outage of another cause.
         let slack_ms = if *cause == "hang" { 100 } else { 5000 };
         let common = format!(
             "slack_ms = {slack_ms}\nread_timeout_ms = 50\nrestart = {{ base_ms = 5, stable_ms = 200 }}\n"
@@ -60,7 +60,7 @@ fn config(endpoint: &str, hostile: &str) -> String {
             inputs.push(format!("\"{name}\""));
         }
     }
-    text += "[sources.steady]\ntype = \"driver\"\ndriver = \"sim\"\n\
+    text += "[sources.steady]\ntype = \"driver\"\ndriver = \"sim\"\nslack_ms = 5000\n\
              options = { rate_hz = 1000, waves = [{ name = \"n\", shape = \"counter\" }] }\n\n";
     text + &format!(
         "[sinks.cloud]\ntype = \"uplink\"\ninputs = [{}]\nendpoint = \"{endpoint}\"\n",
