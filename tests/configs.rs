@@ -7,6 +7,9 @@ mod support;
 mod downlink;
 #[path = "configs/secret.rs"]
 mod secret;
+#[cfg(feature = "roughtime")]
+#[path = "configs/time.rs"]
+mod time;
 
 use std::fs;
 use std::path::Path;
@@ -353,32 +356,6 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
             "unknown key",
             "identity.ca_file: is missing",
             "renew_percent: is 96",
-        ],
-    ),
-    (
-        "a time without servers",
-        "[sources.sim]",
-        "[time]\n[sources.sim]",
-        &["time.servers", "add [time.servers.NAME]"],
-    ),
-    (
-        "a server of time that is none, and one without a key",
-        "[sources.sim]",
-        "[time.servers.a]\naddress = \"udp://a\"\nkey = \"abc\"\n[time.servers.b]\naddress = \"b\"\n[sources.sim]",
-        &[
-            "time.servers.a.address: is \"udp://a\"",
-            "time.servers.a.key",
-            "32 bytes in base64",
-            "time.servers.b.key: is missing",
-        ],
-    ),
-    (
-        "two servers of time with one key",
-        "[sources.sim]",
-        "[time.servers.a]\naddress = \"a\"\nkey = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n[time.servers.b]\naddress = \"b\"\nkey = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n[sources.sim]",
-        &[
-            "time.servers.b.key: is the key of a as well",
-            "different owners",
         ],
     ),
     (

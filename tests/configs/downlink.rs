@@ -64,7 +64,7 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         "a wildcard within a level",
         "orders/{agent}/#",
         "orders/a#",
-        &["sources.orders.subscriptions.filter", "wildcard"],
+        &["subscriptions[0].filter", "wildcard"],
     ),
     (
         "a wildcard before the end",
@@ -101,7 +101,7 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         "QoS 2",
         "qos = 0",
         "qos = 2",
-        &["sources.orders.subscriptions.qos", "0 to 1"],
+        &["subscriptions[1].qos", "0 to 1"],
     ),
     (
         "what the agent publishes itself",

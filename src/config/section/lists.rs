@@ -49,7 +49,7 @@ impl<'a> Section<'a> {
                 DeValue::Table(table) => {
                     tables.push(self.child(&format!("{key}[{at}]"), table, item.span().start));
                 }
-                other => self.wrong_type(key, other, "only tables in this list"),
+                other => self.wrong_type(key, other, wanted),
             }
         }
         tables
