@@ -36,7 +36,7 @@ impl Delivery {
         let (class, position) = ledger::of_token(token);
         let more = u32::try_from(parts.len() - 1).unwrap_or(u32::MAX);
         self.ledgers[class as usize].split(position, more);
-        self.parts.stats.split.add(1);
+        self.parts.stats.split.add(u64::from(more > 0));
         for payload in parts.into_iter().rev() {
             let topic = Arc::clone(topic);
             self.parts_out[class as usize].push_front(Part {
