@@ -60,7 +60,7 @@ stage_clippy() {
     cargo clippy --locked "${core[@]}" --lib --bins --test core -- -D warnings
     # A workspace of their own, but in the same target directory, which has what they share. What is only checked is not
     # linked, so libFuzzer, which would be compiled for that, may be a name.
-    CUSTOM_LIBFUZZER_PATH=libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target \
+    CUSTOM_LIBFUZZER_PATH=$PWD/libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target \
         --features agent --bins -- -D warnings
 }
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }

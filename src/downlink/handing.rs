@@ -41,15 +41,10 @@ impl Handing {
         })
     }
 
-    /// Messages that an earlier start handed over and that are perhaps not with their consumers. Asked once: the mark that
-    /// follows forgets them.
-    pub async fn uncertain(&mut self) -> Result<u64, buffer::Error> {
-        let uncertain = std::mem::take(&mut self.inbox.books().uncertain);
-        if uncertain > 0 {
-            self.inbox.mark(None).await?;
-            self.open = false;
-        }
-        Ok(uncertain)
+    /// Messages that an earlier start handed over and that are perhaps not with their consumers. The log has them until
+    /// [`Handing::quiet`]: only what is told may be forgotten.
+    pub fn uncertain(&mut self) -> u64 {
+        std::mem::take(&mut self.inbox.books().uncertain)
     }
 
     /// Waits for messages and reads them. Dropping the future loses nothing.

@@ -140,11 +140,14 @@ impl DownlinkSource {
     ) -> Result<(), buffer::Error> {
         let mut handing = Handing::begin(Arc::clone(&self.inbox)).await?;
         self.stats.state.set("running");
-        let uncertain = handing.uncertain().await?;
+        let uncertain = handing.uncertain();
         if uncertain > 0 {
             let detail = "handed over before the last end, perhaps in vain";
             let gap = gap(Cause::Uncertain, uncertain, detail);
             self.send(outlet, vec![gap]).await;
+            // Forgotten once it is told: where the end comes in between it is told again, which is better than never.
+            self.ledger.idle().await;
+            handing.quiet().await?;
         }
         loop {
             let chunk = tokio::select! {
