@@ -263,7 +263,11 @@ async fn bytes_are_bounded_too_and_a_mark_always_finds_room() {
             given += 1;
             rig.offer(given, false, &body);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Until the bound is reached, and then as long as it takes to pass it.
+        while rig.stats.waiting.get() * (60 << 10) < (2 << 20) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let waiting = rig.stats.waiting.get();
         assert!(waiting * (60 << 10) <= (2 << 20) + (64 << 10), "{waiting}");
         while rig.stats.handed.get() < u64::from(given) {
