@@ -111,9 +111,6 @@ for suite in json.load(sys.stdin)["rust-suites"].values():
 
 # The core build first, so that target/debug/dunlin is the full one after.
 stage_test() {
-    # Half of the time of a test is a wait.
-    NEXTEST_TEST_THREADS=$(($(nproc) * 3 / 2))
-    export NEXTEST_TEST_THREADS
     cargo nextest run --locked "${core[@]}" --lib --test core -E 'binary(core) + test(cli::)'
     cargo nextest run --locked --workspace && ignored
 }
