@@ -19,16 +19,14 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import time
 
-import count
 import ports
 from relay import Network, TcpRelay, UdpRelay
+from station import HERE, Station
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CONFIG = """\
 [agent]
 name = "interop"
@@ -56,26 +54,13 @@ BEFORE_S, AWAY_S, SILENT_S, AFTER_S = 1.5, 2, 11, 2.5
 DRAIN_S = 30
 
 
-class Pair:
+class Pair(Station):
     """The processes of one pair."""
 
     def __init__(self, args, number, broker, scheme, subscriber, breaks):
-        self.args, self.broker, self.scheme, self.subscriber, self.breaks = args, broker, scheme, subscriber, breaks
-        self.dir = os.path.join(args.dir, f"{number:02}")
-        shutil.rmtree(self.dir, ignore_errors=True)
-        os.makedirs(self.dir)
-        self.certs = os.path.join(args.dir, "certs")
-        names = ("tcp", "tls", "front", "quic", "relay")
-        self.ports = {name: next(args.ports) for name in names}
+        super().__init__(args, number, ("tcp", "tls", "front", "quic", "relay"))
+        self.broker, self.scheme, self.subscriber, self.breaks = broker, scheme, subscriber, breaks
         self.network = Network()
-        self.received = os.path.join(self.dir, "received.jsonl")
-        self.processes = []
-
-    async def run(self, name, *command, **options):
-        log = open(os.path.join(self.dir, f"{name}.log"), "ab")
-        options = {"stdout": log, "stderr": log, "stdin": asyncio.subprocess.DEVNULL} | options
-        self.processes.append(await asyncio.create_subprocess_exec(*command, **options))
-        return self.processes[-1]
 
     def log(self, name):
         try:
@@ -91,40 +76,17 @@ class Pair:
                 raise RuntimeError(f"{what}; look into {self.dir}")
             await asyncio.sleep(0.05)
 
-    async def listens(self, port):
-        for _ in range(200):
-            if self.processes[0].returncode is not None:
-                break
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            except OSError:
-                await asyncio.sleep(0.05)
-        raise RuntimeError(f"{self.broker} did not start; look into {self.dir}")
-
     async def start_broker(self):
-        certs, at = self.certs, self.ports
+        at = self.ports
         if self.broker == "mosquitto":
-            path = os.path.join(self.dir, "mosquitto.conf")
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(
-                    f"user root\nmax_queued_messages 0\nmax_inflight_messages 1000\nallow_anonymous true\n"
-                    f"listener {at['tcp']} 127.0.0.1\nlistener {at['tls']} 127.0.0.1\ncafile {certs}/ca.pem\n"
-                    f"certfile {certs}/server.pem\nkeyfile {certs}/server.key\nrequire_certificate true\n"
-                )
-            await self.run("broker", self.args.broker, "-c", path)
+            self.configure_mosquitto(at["tcp"], at["tls"])
+            await self.start_mosquitto(at["tcp"])
+            if self.scheme == "quic":
+                await self.start_front(at["quic"], at["tcp"])
         else:
             binary = os.path.join(self.args.peers, f"{self.broker}-broker")
-            await self.run("broker", binary, *(str(at[name]) for name in ("tcp", "tls", "quic")), certs)
-        await self.listens(at["tcp"])
-        if self.broker == "mosquitto" and self.scheme == "quic":
-            front = await self.run(
-                "front", sys.executable, os.path.join(HERE, "quic_front.py"), "--listen", str(at["quic"]),
-                "--to", str(at["tcp"]), "--ca", f"{certs}/ca.pem", "--cert", f"{certs}/server.pem",
-                "--key", f"{certs}/server.key", stdout=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            await asyncio.wait_for(front.stdout.readline(), 20)
+            broker = await self.run("broker", binary, *(str(at[name]) for name in ("tcp", "tls", "quic")), self.certs)
+            await self.listens(broker, at["tcp"])
 
     async def start_relay(self):
         to = self.ports[{"mqtt": "tcp", "mqtts": "tls", "quic": "quic"}[self.scheme]]
@@ -140,13 +102,10 @@ class Pair:
         return path
 
     async def start_subscriber(self):
-        port, out = str(self.ports["tcp"]), open(self.received, "ab")
         if self.subscriber == "mosquitto_sub":
-            arguments = ["-h", "127.0.0.1", "-p", port, "-V", "5", "-q", "1", "-c", "-x", "3600", "-i", "witness"]
-            arguments += ["-t", "dunlin/#"]
-            await (await self.run("subscriber", "mosquitto_sub", *arguments, "-E")).wait()
-            self.witness = await self.run("subscriber", "stdbuf", "-oL", "mosquitto_sub", *arguments, "-F", "%p", stdout=out)
+            self.witness = await self.start_witness("subscriber", self.ports["tcp"], "dunlin/#")
             return
+        port, out = str(self.ports["tcp"]), open(self.received, "ab")
         if self.subscriber == "dunlin sub":
             # By the way that the agent has: the relay, and what is behind it.
             command = [self.args.binary, "sub", self.config(), "--json", "--seconds", "600"]
@@ -208,20 +167,6 @@ class Pair:
             size = os.path.getsize(self.received)
         return status
 
-    def end(self):
-        for each in reversed(self.processes):
-            if each.returncode is None:
-                each.kill()
-
-    def counted(self):
-        with open(self.received, encoding="utf-8", newline="\n") as file:
-            streams, bad = count.read(file)
-        return (
-            sum(stream.distinct for stream in streams.values()),
-            sum(stream.duplicates for stream in streams.values()),
-            sum(stream.steps_back for stream in streams.values()) + bad,
-        )
-
     def resumed(self):
         """Whether the session was there again after the break: what the party that was broken says of CONNACK."""
         if self.breaks == "agent":
@@ -243,7 +188,7 @@ async def one(args, number, pair, turn):
         station = Pair(args, number, broker, scheme, subscriber, breaks)
         try:
             status = await station.play()
-            received, repeats, back = station.counted()
+            received, _, repeats, back = station.counted()
             produced, lost = status["produced"], max(status["produced"] - received, 0)
             resumed = station.resumed()
             failed = lost > 0 or back > 0 or produced == 0 or resumed == "no"

@@ -17,14 +17,13 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
 import time
 
-import count
 import ports
 from relay import Network, TcpRelay, UdpRelay
+from station import Station
 
 CONFIG = """\
 [agent]
@@ -104,80 +103,37 @@ def scenarios(long):
     return found
 
 
-class Station:
+class Scenario(Station):
     """All the processes of one scenario."""
 
     def __init__(self, args, name, number):
-        self.args, self.name = args, name
-        self.dir = os.path.join(args.dir, f"{number:02}")
-        shutil.rmtree(self.dir, ignore_errors=True)
-        os.makedirs(self.dir)
-        self.certs = os.path.join(args.dir, "certs")
-        self.ports = {key: next(args.ports) for key in ("plain", "broker_tls", "tls", "front", "quic")}
+        super().__init__(args, number, ("plain", "broker_tls", "tls", "front", "quic"))
+        self.name = name
         self.udp, self.tcp = Network(), Network()
-        self.processes = []
-        self.received = os.path.join(self.dir, "received.jsonl")
         self.peak_kb = 0
 
-    async def run(self, name, *command, **options):
-        log = open(os.path.join(self.dir, f"{name}.log"), "ab")
-        options = {"stdout": log, "stderr": log, "stdin": asyncio.subprocess.DEVNULL} | options
-        self.processes.append(await asyncio.create_subprocess_exec(*command, **options))
-        return self.processes[-1]
-
-    def end(self):
-        """Whatever still runs, after an error too."""
-        for each in self.processes:
-            if each.returncode is None:
-                each.kill()
-
     async def start(self):
-        certs = self.certs
-        with open(os.path.join(self.dir, "mosquitto.conf"), "w") as file:
-            file.write(
-                f"user root\nmax_queued_messages 0\nmax_inflight_messages 1000\nallow_anonymous true\n"
-                f"persistence true\npersistence_location {self.dir}/\nautosave_interval 1\n"
-                f"listener {self.ports['plain']} 127.0.0.1\n"
-                f"listener {self.ports['broker_tls']} 127.0.0.1\ncafile {certs}/ca.pem\n"
-                f"certfile {certs}/server.pem\nkeyfile {certs}/server.key\nrequire_certificate true\n"
-            )
+        persistence = f"persistence true\npersistence_location {self.dir}/\nautosave_interval 1\n"
+        self.configure_mosquitto(self.ports["plain"], self.ports["broker_tls"], persistence)
         with open(os.path.join(self.dir, "dunlin.toml"), "w") as file:
             file.write(
                 CONFIG.format(
-                    dir=self.dir, drivers=self.args.drivers, certs=certs, quic=self.ports["quic"], tls=self.ports["tls"]
+                    dir=self.dir, drivers=self.args.drivers, certs=self.certs, quic=self.ports["quic"], tls=self.ports["tls"]
                 )
             )
-        await self.start_broker()
-        await self.start_front()
+        await self.open_broker()
+        await self.open_front()
         self.relays = UdpRelay(self.udp, self.ports["front"]), TcpRelay(self.tcp, self.ports["broker_tls"])
         await self.relays[0].start(self.ports["quic"])
         await self.relays[1].start(self.ports["tls"])
-        out = open(self.received, "ab")
-        arguments = ["-h", "127.0.0.1", "-p", str(self.ports["plain"]), "-V", "5", "-q", "1", "-c", "-x", "3600"]
-        arguments += ["-i", "witness", "-t", "#"]
-        await (await self.run("witness", "mosquitto_sub", *arguments, "-E")).wait()
-        self.witness = await self.run("witness", "stdbuf", "-oL", "mosquitto_sub", *arguments, "-F", "%p", stdout=out)
+        self.witness = await self.start_witness("witness", self.ports["plain"], "#")
         await self.start_agent()
 
-    async def start_broker(self):
-        self.broker = await self.run("broker", self.args.broker, "-c", os.path.join(self.dir, "mosquitto.conf"))
-        for _ in range(100):
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.ports["plain"])
-                writer.close()
-                return
-            except OSError:
-                await asyncio.sleep(0.05)
-        raise RuntimeError(f"{self.name}: the broker did not start, see {self.dir}/broker.log")
+    async def open_broker(self):
+        self.broker = await self.start_mosquitto(self.ports["plain"])
 
-    async def start_front(self):
-        here, certs = os.path.dirname(os.path.abspath(__file__)), self.certs
-        self.front = await self.run(
-            "front", sys.executable, os.path.join(here, "quic_front.py"), "--listen", str(self.ports["front"]),
-            "--to", str(self.ports["plain"]), "--ca", f"{certs}/ca.pem", "--cert", f"{certs}/server.pem",
-            "--key", f"{certs}/server.key", stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        await asyncio.wait_for(self.front.stdout.readline(), 20)
+    async def open_front(self):
+        self.front = await self.start_front(self.ports["front"], self.ports["plain"])
 
     async def start_agent(self):
         self.agent = await self.run("agent", self.args.binary, "run", os.path.join(self.dir, "dunlin.toml"))
@@ -194,15 +150,15 @@ class Station:
             await asyncio.sleep(0.05)
             self.broker.kill()
             await self.broker.wait()
-            await self.start_broker()
+            await self.open_broker()
         elif what == "restart_broker":
             self.broker.terminate()
             await self.broker.wait()
-            await self.start_broker()
+            await self.open_broker()
         elif what == "kill_front":
             self.front.kill()
             await self.front.wait()
-            await self.start_front()
+            await self.open_front()
         elif what == "kill_agent":
             self.agent.kill()
             await self.agent.wait()
@@ -259,7 +215,7 @@ class Station:
         with open(os.path.join(self.dir, "runtime", "status.json")) as file:
             status = json.load(file)
         size, still = -1, 0
-        while still < 5 and self.distinct()[0] < status["uplinked"]:
+        while still < 5 and self.counted()[0] < status["uplinked"]:
             await asyncio.sleep(0.2)
             still = still + 1 if self.size() == size else 0
             size = self.size()
@@ -268,16 +224,6 @@ class Station:
                 each.kill()
                 await each.wait()
         return status
-
-    def distinct(self):
-        with open(self.received, encoding="utf-8", newline="\n") as file:
-            streams, bad = count.read(file)
-        return (
-            sum(stream.distinct for stream in streams.values()),
-            sum(stream.holes for stream in streams.values()),
-            sum(stream.duplicates for stream in streams.values()),
-            sum(stream.steps_back for stream in streams.values()) + bad,
-        )
 
     def contradictions(self):
         """Records whose identity came twice with another content."""
@@ -294,14 +240,14 @@ class Station:
 
 async def one(args, number, name, until, steps, turn):
     async with turn:
-        station = Station(args, name, number)
+        station = Scenario(args, name, number)
         try:
             await station.start()
             reconnect = await station.play(until, steps)
             status = await station.stop()
         finally:
             station.end()
-        received, holes, duplicates, back = station.distinct()
+        received, holes, duplicates, back = station.counted()
         lost = max(holes, status["uplinked"] - received, 0)
         # After a kill the account is the second process's, which also delivers what the first one left.
         undelivered = max(status["durable"] - status["uplinked"], 0)

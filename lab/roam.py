@@ -19,9 +19,8 @@ import signal
 import subprocess
 import sys
 
-import count
 import ports
-from interop import CONFIG, FILES, HERE, Pair
+from interop import CONFIG, FILES, Pair
 
 # 10.0.2.2 is in the server's certificate (lab/certs.sh).
 SERVER, HOMES = "10.0.2.2", ("10.0.2.20", "10.0.2.21", "10.0.2.22")
@@ -39,7 +38,6 @@ async def main():
     name = f"dl{os.getpid()}"
     args.ports = iter(ports.free(5))
     station = Pair(args, 90, "mosquitto", "mqtt", "mosquitto_sub", "none")
-    certs = station.certs
     ip("netns", "add", name)
     try:
         ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
@@ -49,18 +47,13 @@ async def main():
         ip(*inside, "addr", "add", f"{HOMES[0]}/24", "dev", f"{name}b")
         ip(*inside, "link", "set", f"{name}b", "up")
         await station.start_broker()
-        front = await station.run(
-            "front", sys.executable, os.path.join(HERE, "quic_front.py"), "--host", SERVER,
-            "--listen", str(station.ports["quic"]), "--to", str(station.ports["tcp"]), "--ca", f"{certs}/ca.pem",
-            "--cert", f"{certs}/server.pem", "--key", f"{certs}/server.key", stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        await asyncio.wait_for(front.stdout.readline(), 20)
+        await station.start_front(station.ports["quic"], station.ports["tcp"], "--host", SERVER)
         await station.start_subscriber()
         config = os.path.join(station.dir, "dunlin.toml")
         with open(config, "w", encoding="utf-8") as file:
             endpoint = f"quic://{SERVER}:{station.ports['quic']}"
             file.write(
-                CONFIG.format(dir=station.dir, drivers=args.drivers, endpoint=endpoint, extra=FILES.format(certs=certs))
+                CONFIG.format(dir=station.dir, drivers=args.drivers, endpoint=endpoint, extra=FILES.format(certs=station.certs))
             )
         agent = await station.run("agent", "ip", "netns", "exec", name, args.binary, "run", config)
         await station.until(lambda: os.path.getsize(station.received) > 0, 20, "nothing arrived")
@@ -78,8 +71,7 @@ async def main():
         with open(os.path.join(station.dir, "runtime", "status.json"), encoding="utf-8") as file:
             status = json.load(file)
         await asyncio.sleep(1)
-        with open(station.received, encoding="utf-8", newline="\n") as file:
-            received = sum(stream.distinct for stream in count.read(file)[0].values())
+        received = station.counted()[0]
     finally:
         station.end()
         ip("netns", "del", name)

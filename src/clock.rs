@@ -133,6 +133,14 @@ pub fn seen_s() -> i64 {
     SEEN_S.load(Ordering::Relaxed)
 }
 
+/// How long to wait after so many failures: `base_s`, doubled with each, up to `max_s`; and of that from half to all, so that a
+/// fleet that lost its server together does not come back together.
+pub fn backoff(base_s: u64, max_s: u64, failures: u32) -> Duration {
+    let doubled_s = base_s.saturating_mul(1 << failures.min(12)).min(max_s);
+    let drawn = u64::from(dunlin_crypto::random_u32().unwrap_or(0)) % 512;
+    Duration::from_millis(doubled_s * 1000 * (512 + drawn) / 1024)
+}
+
 /// Converts monotonic stamps to wall stamps by the offset at one instant. Taken anew for each batch, so that a jump of
 /// the wall clock shows in the records after it and in no other.
 #[derive(Clone, Copy, Debug)]

@@ -207,6 +207,29 @@ pub struct Record {
     pub reply: Option<Arc<Reply>>,
 }
 
+impl Record {
+    /// Says that records are missing, found at the moment of these two clocks.
+    pub fn missing(
+        (monotonic_ns, wall_ns): (u64, i64),
+        cause: Cause,
+        lost: Option<u64>,
+        detail: String,
+    ) -> Record {
+        Record {
+            monotonic_ns,
+            wall_ns,
+            body: Body::Gap(Gap {
+                from_ns: monotonic_ns,
+                to_ns: monotonic_ns,
+                cause,
+                lost,
+                detail,
+            }),
+            reply: None,
+        }
+    }
+}
+
 /// Which records matter most when the buffer is full: lower classes are dropped first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {

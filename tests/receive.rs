@@ -9,29 +9,10 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
-use support::{Agent, dunlin, free_port, wait_for};
+use support::{Agent, ccsds, dunlin, free_port, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// What was sent: the stream, and one object a packet.
-fn sent(dir: &Path, seed: u64) -> (Vec<u8>, Vec<Json>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (stream, packets) = (dir.join("stream"), dir.join("packets"));
-    let ended = Command::new(root.join("target/lab/venv/bin/python"))
-        .arg(root.join("lab/ccsds_sender.py"))
-        .arg(seed.to_string())
-        .args([&stream, &packets])
-        .status();
-    assert!(
-        ended.is_ok_and(|status| status.success()),
-        "the lab is installed: scripts/setup.sh test"
-    );
-    let text = fs::read_to_string(packets).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    (fs::read(stream).unwrap(), lines.collect())
-}
 
 /// The first byte behind the header, of the packets of APID 1.
 fn first_bytes(packets: &[Json]) -> Vec<u32> {
@@ -99,7 +80,7 @@ fn values(dir: &Path) -> Vec<(f64, String)> {
 #[test]
 fn a_calibration_changes_under_a_stream_of_datagrams_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let (stream, packets) = sent(dir.path(), 11);
+    let (stream, packets) = ccsds(dir.path(), 11, &[]);
     let wanted = first_bytes(&packets);
     let port = free_port();
     let mut agent = agent(
@@ -183,7 +164,7 @@ fn only_senders_that_are_meant_are_taken() {
 #[test]
 fn a_connection_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (stream, packets) = sent(dir.path(), 12);
+    let (stream, packets) = ccsds(dir.path(), 12, &[]);
     let wanted = first_bytes(&packets);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -228,7 +209,7 @@ fn a_connection_is_made_again() {
 #[test]
 fn recordings_are_played() {
     let dir = tempfile::tempdir().unwrap();
-    let (stream, packets) = sent(dir.path(), 13);
+    let (stream, packets) = ccsds(dir.path(), 13, &[]);
     let wanted = first_bytes(&packets).len();
     let at = dir.path().join("stream").display().to_string();
     let mut raw = agent(

@@ -17,31 +17,14 @@ use spacepackets::{CcsdsPacket as _, SequenceFlags, SpHeader};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
-use support::dunlin;
+use support::{ccsds, dunlin};
 
 /// What was sent: the stream, and one object a packet.
 fn sent(seed: u64, randomised: bool) -> (Vec<u8>, Vec<Json>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = tempfile::tempdir().unwrap();
-    let (stream, packets) = (dir.path().join("stream"), dir.path().join("packets"));
-    let mut sender = Command::new(root.join("target/lab/venv/bin/python"));
-    sender
-        .arg(root.join("lab/ccsds_sender.py"))
-        .arg(seed.to_string())
-        .args([&stream, &packets]);
-    if randomised {
-        sender.arg("--randomised");
-    }
-    let ended = sender.status();
-    assert!(
-        ended.is_ok_and(|status| status.success()),
-        "the lab is installed: scripts/setup.sh test"
-    );
-    let text = fs::read_to_string(packets).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    (fs::read(stream).unwrap(), lines.collect())
+    let more: &[&str] = if randomised { &["--randomised"] } else { &[] };
+    ccsds(dir.path(), seed, more)
 }
 
 fn transform(randomised: bool) -> Transform {

@@ -2,6 +2,9 @@
 
 #[path = "uplink/broker.rs"]
 mod broker;
+#[cfg(feature = "quic")]
+#[path = "support/lab.rs"]
+mod lab;
 #[path = "uplink/model.rs"]
 mod model;
 #[path = "support/ports.rs"]

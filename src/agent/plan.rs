@@ -134,11 +134,25 @@ fn configure(
         key: identity.key_of(&identity.current()),
     });
     #[cfg(not(feature = "identity"))]
-    let own = no_identity(root);
+    let own = {
+        let is_for = "certificates that the agent gets itself, which this build does not do";
+        refuse(
+            root,
+            "identity",
+            is_for,
+            "name cert_file and key_file in the sinks",
+        );
+        None::<sinks::Own>
+    };
     #[cfg(feature = "roughtime")]
     let time = roughtime::Settings::configure(root);
     #[cfg(not(feature = "roughtime"))]
-    no_time(root);
+    refuse(
+        root,
+        "time",
+        "servers that sign the time, which this build does not ask",
+        "leave [time] out",
+    );
     let mut nodes = Vec::new();
     #[cfg(feature = "downlink")]
     let mut downlinks = Vec::new();
@@ -184,28 +198,14 @@ fn configure(
     })
 }
 
-/// Refuses what this build has not.
-#[cfg(not(feature = "identity"))]
-fn no_identity(root: &mut Section<'_>) -> Option<sinks::Own> {
-    if let Some(section) = root.section("identity") {
+/// Refuses a table that is for what this build has not.
+#[cfg(any(not(feature = "identity"), not(feature = "roughtime")))]
+fn refuse(root: &mut Section<'_>, table: &'static str, is_for: &str, else_do: &str) {
+    if let Some(section) = root.section(table) {
         section.problem(
             "",
-            "is for certificates that the agent gets itself, which this build does not do",
-            "install the full build, or name cert_file and key_file in the sinks",
-        );
-        section.ignore();
-    }
-    None
-}
-
-/// Refuses what this build has not.
-#[cfg(not(feature = "roughtime"))]
-fn no_time(root: &mut Section<'_>) {
-    if let Some(section) = root.section("time") {
-        section.problem(
-            "",
-            "is for servers that sign the time, which this build does not ask",
-            "install the full build, or leave [time] out",
+            format_args!("is for {is_for}"),
+            format_args!("install the full build, or {else_do}"),
         );
         section.ignore();
     }

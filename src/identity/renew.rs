@@ -163,11 +163,7 @@ fn wait(error: &EnrolError, failures: u32, life_s: u64) -> Duration {
     if let EnrolError::Est(EstError::Pending { retry_s, .. }) = error {
         return Duration::from_secs((*retry_s).clamp(1, WAIT_S.1));
     }
-    let base_s = (life_s / 50).clamp(1, WAIT_S.0);
-    let doubled = base_s.saturating_mul(1 << failures.min(12)).min(WAIT_S.1);
-    // From half to all of it: a fleet that lost its server does not come back at once.
-    let drawn = u64::from(dunlin_crypto::random_u32().unwrap_or(0)) % 512;
-    Duration::from_millis(doubled * 1000 * (512 + drawn) / 1024)
+    clock::backoff((life_s / 50).clamp(1, WAIT_S.0), WAIT_S.1, failures)
 }
 
 /// Whether the one on trial is the only one, and has come to its end untaken.

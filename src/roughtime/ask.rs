@@ -46,14 +46,14 @@ pub async fn keep(settings: Settings, stats: Arc<TimeStats>) -> Infallible {
         let (spans, refusals) = round(&settings.servers).await;
         let at = Instant::now();
         let all = settings.servers.len();
-        let seconds = if let Some((span, count)) = agree(&spans, settings.needed(), at) {
+        let wait = if let Some((span, count)) = agree(&spans, settings.needed(), at) {
             clock::set_signed(span.at, span.from_s, span.to_s);
             failures = 0;
             stats.rounds.add(1);
             stats
                 .state
                 .set(format!("signed, {count} of {all} servers agree"));
-            AGAIN_S
+            clock::backoff(AGAIN_S, AGAIN_S, 0)
         } else {
             let mut words = format!(
                 "no signed time: {} of {all} servers answered, {} must agree",
@@ -70,19 +70,13 @@ pub async fn keep(settings: Settings, stats: Arc<TimeStats>) -> Infallible {
             stats.failures.add(1);
             stats.state.set(words);
             failures += 1;
-            (RETRY_S[0] << (failures - 1).min(16)).min(RETRY_S[1])
+            clock::backoff(RETRY_S[0], RETRY_S[1], failures - 1)
         };
         for refusal in refusals {
             tracing::debug!("{refusal}");
         }
-        sleep(jittered(seconds)).await;
+        sleep(wait).await;
     }
-}
-
-/// Half to all of it, so that a fleet that was switched on together does not ask together for ever.
-fn jittered(seconds: u64) -> Duration {
-    let drawn = dunlin_crypto::random_u32().unwrap_or(u32::MAX);
-    Duration::from_secs(seconds).mul_f64(0.5 + 0.5 * f64::from(drawn) / f64::from(u32::MAX))
 }
 
 /// What each server says; all are asked at once.

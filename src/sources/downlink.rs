@@ -8,7 +8,7 @@ use crate::config::Section;
 use crate::downlink::filter;
 use crate::downlink::{Handed, Handing, Inbox, SUBSCRIPTIONS_MAX, Settings, Stored};
 use crate::pipeline::{Ack, Batch, Ledger, Outlet};
-use crate::record::{Body, Cause, Channel, Class, Gap, Kind, Quality, Record, Reply};
+use crate::record::{Body, Cause, Channel, Class, Kind, Quality, Record, Reply};
 use crate::stats::SourceStats;
 use crate::uplink::{Qos, Retained, Subscription};
 use std::collections::HashSet;
@@ -217,17 +217,6 @@ fn record(message: &Stored) -> Record {
 }
 
 fn gap(cause: Cause, lost: u64, detail: &str) -> Record {
-    let now_ns = clock::monotonic_ns();
-    Record {
-        monotonic_ns: now_ns,
-        wall_ns: clock::wall_ns(),
-        reply: None,
-        body: Body::Gap(Gap {
-            from_ns: now_ns,
-            to_ns: now_ns,
-            cause,
-            lost: Some(lost),
-            detail: detail.to_owned(),
-        }),
-    }
+    let now = (clock::monotonic_ns(), clock::wall_ns());
+    Record::missing(now, cause, Some(lost), detail.to_owned())
 }

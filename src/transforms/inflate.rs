@@ -6,7 +6,7 @@
 use super::glob::Globs;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
-use crate::record::{Body, Cause, Channel, Gap, Quality, Record};
+use crate::record::{Body, Cause, Channel, Quality, Record};
 use crate::stats::Tally;
 use crate::telemetry::inflate::{Codec, InflateError, inflate};
 use std::sync::Arc;
@@ -67,18 +67,9 @@ fn missing(records: &mut Vec<Record>, record: &Record, channel: &Channel, why: I
         last.lost = last.lost.map(|lost| lost + 1);
         return;
     }
-    records.push(Record {
-        monotonic_ns: record.monotonic_ns,
-        wall_ns: record.wall_ns,
-        body: Body::Gap(Gap {
-            from_ns: record.monotonic_ns,
-            to_ns: record.monotonic_ns,
-            cause: Cause::Check,
-            lost: Some(1),
-            detail: format!("{start}a compressed frame is {why}"),
-        }),
-        reply: None,
-    });
+    let at = (record.monotonic_ns, record.wall_ns);
+    let detail = format!("{start}a compressed frame is {why}");
+    records.push(Record::missing(at, Cause::Check, Some(1), detail));
 }
 
 impl Transform for Inflate {
@@ -138,8 +129,8 @@ impl Transform for Inflate {
 #[cfg(test)]
 mod tests {
     use crate::pipeline::{Batch, Transform as _};
-    use crate::record::{Body, Kind, Quality, Record};
-    use crate::transforms::testing::{Rig, channel, flag, record, refuses};
+    use crate::record::{Body, Quality, Record};
+    use crate::transforms::testing::{Rig, flag, framed, refuses};
 
     /// zlib of `telemetry` four times over.
     const GOOD: [u8; 20] = [
@@ -148,14 +139,7 @@ mod tests {
     ];
 
     fn frame(bytes: &[u8]) -> Record {
-        record(
-            7,
-            Body::Frame {
-                channel: channel("rf", "1", Kind::Frame),
-                bytes: bytes.into(),
-                quality: Quality::Good,
-            },
-        )
+        framed(7, "rf", bytes)
     }
 
     fn said(batches: &[Batch]) -> Vec<String> {

@@ -61,17 +61,16 @@ pub(super) fn flag(name: &str, value: bool) -> Record {
 }
 
 pub(super) fn frame(name: &str) -> Record {
-    let channel = channel(name, "1", Kind::Frame);
-    let bytes = Arc::from(&b"\x01\x02"[..]);
-    let quality = Quality::Good;
-    record(
-        0,
-        Body::Frame {
-            channel,
-            bytes,
-            quality,
-        },
-    )
+    framed(0, name, b"\x01\x02")
+}
+
+pub(super) fn framed(at_ms: u64, name: &str, bytes: &[u8]) -> Record {
+    let body = Body::Frame {
+        channel: channel(name, "1", Kind::Frame),
+        bytes: bytes.into(),
+        quality: Quality::Good,
+    };
+    record(at_ms, body)
 }
 
 pub(super) fn gap() -> Record {
@@ -105,6 +104,13 @@ impl Rig {
             transform: make(kind, config).unwrap(),
             ledger: Arc::default(),
         }
+    }
+
+    /// With a telemetry database, which is written to `dir` as `db.toml`.
+    pub(super) fn with_database(kind: &str, dir: &Path, database: &str, config: &str) -> Rig {
+        let file = dir.join("db.toml");
+        std::fs::write(&file, database).unwrap();
+        Rig::new(kind, &format!("database = '{}'\n{config}", file.display()))
     }
 
     pub(super) fn batch(&self, records: Vec<Record>) -> Batch {

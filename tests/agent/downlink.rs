@@ -312,6 +312,14 @@ fn a_subscription_survives_the_change_of_its_transport() {
     assert_eq!(assert_once(dir.path(), 400), 0);
 }
 
+/// A client of mosquitto's own.
+fn client(program: &str, broker: &Broker) -> Command {
+    let mut client = Command::new(program);
+    client.args(["-V", "5", "-h", "127.0.0.1", "-p"]);
+    client.arg(broker.port().to_string());
+    client
+}
+
 #[test]
 fn an_answer_goes_where_it_is_expected_and_may_go_and_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -322,15 +330,7 @@ fn an_answer_goes_where_it_is_expected_and_may_go_and_nowhere_else() {
     agent.start();
     subscribed(&mut agent);
     let file = dir.path().join("answers");
-    let mut witness = Command::new("mosquitto_sub")
-        .args([
-            "-V",
-            "5",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &broker.port().to_string(),
-        ])
+    let mut witness = client("mosquitto_sub", &broker)
         .args(["-q", "1", "-t", "#", "-F", "%t %D %p", "-i", "asker"])
         .stdout(File::create(&file).unwrap())
         .spawn()
@@ -350,15 +350,7 @@ fn an_answer_goes_where_it_is_expected_and_may_go_and_nowhere_else() {
         ("answers/9", "last"),
     ];
     for (at, (topic, payload)) in asks.iter().enumerate() {
-        let asked = Command::new("mosquitto_pub")
-            .args([
-                "-V",
-                "5",
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &broker.port().to_string(),
-            ])
+        let asked = client("mosquitto_pub", &broker)
             .args(["-q", "1", "-t", "orders/gw/get", "-m", payload])
             .args(["-D", "publish", "response-topic", topic])
             .args(["-D", "publish", "correlation-data", &format!("c{at}")])

@@ -2,55 +2,39 @@
 //! them. Lives are seconds here, so that renewals come while the tests run.
 
 use crate::delivery::secure;
-use crate::support::{Agent, Ended, dunlin, free_port, wait_for};
+use crate::support::{Agent, Ended, Lab, dunlin, free_port, lab, wait_for};
 use crate::{SOON, arrived, counter, counts, uplink};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 const SECRET: &str = "gw:one-time-9f4c2b";
-const MISSING: &str = "target/lab/venv is there: scripts/setup.sh test";
 
 /// `lab/est_server.py` with the certificates of the broker.
 pub(crate) struct Est {
     dir: PathBuf,
     port: u16,
-    child: Child,
-}
-
-impl Drop for Est {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    _server: Lab,
 }
 
 impl Est {
     pub(crate) fn start(dir: &Path, rules: &Value) -> Est {
         fs::write(dir.join("certs/est.json"), rules.to_string()).unwrap();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let port = free_port();
-        let mut child = Command::new(root.join("target/lab/venv/bin/python"))
-            .arg(root.join("lab/est_server.py"))
+        let mut server = lab("est_server.py");
+        server
             .args(["--listen", &port.to_string(), "--certs"])
             .arg(dir.join("certs"))
             .arg("--log")
-            .arg(dir.join("est.log"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(MISSING);
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+            .arg(dir.join("est.log"));
+        let (server, line) = Lab::serve(&mut server);
         assert_eq!(line, "ready\n");
         Est {
             dir: dir.to_owned(),
             port,
-            child,
+            _server: server,
         }
     }
 

@@ -2,54 +2,36 @@
 
 use crate::clock::{config, expire, faketime, state};
 use crate::delivery::secure;
-use crate::support::{Agent, dunlin, free_port, wait_for};
+use crate::support::{Agent, Lab, dunlin, free_port, lab, wait_for};
 use crate::{SOON, arrived};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-const MISSING: &str = "target/lab/venv is there: scripts/setup.sh test";
 
 /// A server that signs the time, each with a key of its own.
 struct TimeServer {
     port: u16,
     key: String,
     rules: PathBuf,
-    child: Child,
-}
-
-impl Drop for TimeServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    _server: Lab,
 }
 
 impl TimeServer {
     fn start(dir: &Path, rules: &Value) -> TimeServer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let port = free_port();
         let file = dir.join(format!("time-{port}.json"));
         fs::write(&file, rules.to_string()).unwrap();
-        let mut child = Command::new(root.join("target/lab/venv/bin/python"))
-            .arg(root.join("lab/roughtime_server.py"))
+        let mut server = lab("roughtime_server.py");
+        server
             .args(["--listen", &port.to_string()])
             .args(["--seed", &format!("{port:064x}"), "--rules"])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(MISSING);
-        let mut key = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut key)
-            .unwrap();
+            .arg(&file);
+        let (server, key) = Lab::serve(&mut server);
         TimeServer {
             port,
             key: key.trim().to_owned(),
             rules: file,
-            child,
+            _server: server,
         }
     }
 

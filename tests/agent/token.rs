@@ -3,6 +3,8 @@
 
 use crate::delivery::secure;
 use crate::support::{Agent, dunlin_with, free_port, wait_for};
+#[cfg(feature = "quic")]
+use crate::support::{Lab, quic_front};
 use crate::{SOON, arrived, counter, uplink};
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -279,46 +281,18 @@ fn a_key_in_a_tpm_signs_and_never_is_in_the_agent() {
     delivers_and_never_has_the_key(Token::tpm);
 }
 
-/// A process that ends with the test.
-#[cfg(feature = "quic")]
-pub(crate) struct Front(Child);
-
-#[cfg(feature = "quic")]
-impl Drop for Front {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// `lab/quic_front.py` before the broker at `port`, and its own port; it goes to the broker as `agent`, by this key.
 #[cfg(feature = "quic")]
-pub(crate) fn front(dir: &Path, port: u16, key: &str) -> (Front, u16) {
+pub(crate) fn front(dir: &Path, port: u16, key: &str) -> (Lab, u16) {
     front_with(dir, port, key, &[])
 }
 
 /// The same with more arguments.
 #[cfg(feature = "quic")]
-pub(crate) fn front_with(dir: &Path, port: u16, key: &str, more: &[&str]) -> (Front, u16) {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let quic_port = socket.local_addr().unwrap().port();
-    drop(socket);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut front = Command::new(root.join("target/lab/venv/bin/python"));
-    front
-        .arg(root.join("lab/quic_front.py"))
-        .args(["--listen", &quic_port.to_string()])
-        .args(["--to", &port.to_string()])
-        .args(["--ca", "ca.pem", "--cert", "server.pem"])
-        .args(["--key", "server.key", "--tls", "agent.pem", key])
-        .args(more)
-        .current_dir(dir.join("certs"))
-        .stdout(Stdio::piped());
-    let mut front = Front(front.spawn().expect(MISSING));
-    let mut line = String::new();
-    let mut out = std::io::BufReader::new(front.0.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-    assert_eq!(line, "ready\n");
+pub(crate) fn front_with(dir: &Path, port: u16, key: &str, more: &[&str]) -> (Lab, u16) {
+    let quic_port = free_port();
+    let more = [&["--tls", "agent.pem", key], more].concat();
+    let front = quic_front(quic_port, port, &dir.join("certs"), "server", &more);
     (front, quic_port)
 }
 

@@ -2,12 +2,10 @@
 //! shows to the board as 10.0.2.2, and a subscriber that is not ours.
 
 use super::machine::Seed;
-use crate::support::{Broker, Received, Subscriber, free_port};
+use crate::support::{Broker, Lab, Received, Subscriber, free_port, quic_front};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -86,23 +84,18 @@ impl Station {
 
     /// A QUIC front before the broker, of another implementation than ours.
     pub fn front(&self) -> Front {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let port = free_port();
-        let mut child = Command::new(root.join("target/lab/venv/bin/python"))
-            .arg(root.join("lab/quic_front.py"))
-            .args(["--listen", &port.to_string()])
-            .args(["--to", &self.port.to_string()])
-            .args(["--ca", "ca.pem", "--cert", "server.pem"])
-            .args(["--key", "server.key", "--tls", "agent.pem", "agent.key"])
-            .current_dir(self.dir.path().join("certs"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("target/lab/venv is there: scripts/setup.sh board");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("it was asked for");
-        BufReader::new(out).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Front { child, port }
+        let tls = ["--tls", "agent.pem", "agent.key"];
+        Front {
+            _server: quic_front(
+                port,
+                self.port,
+                &self.dir.path().join("certs"),
+                "server",
+                &tls,
+            ),
+            port,
+        }
     }
 
     /// All that arrived so far.
@@ -137,15 +130,8 @@ impl Station {
 
 /// The front, as long as it is kept.
 pub struct Front {
-    child: Child,
+    _server: Lab,
     port: u16,
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Front {

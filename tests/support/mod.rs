@@ -7,11 +7,15 @@
 
 mod agent;
 mod broker;
+mod ccsds;
+mod lab;
 mod ports;
 mod received;
 
 pub use agent::{Agent, Ended, dunlin, dunlin_with, kill};
 pub use broker::{Broker, Subscriber};
+pub use ccsds::ccsds;
+pub use lab::{Lab, lab, quic_front};
 pub use ports::free_port;
 pub use received::{Id, Received};
 

@@ -1,20 +1,20 @@
 //! MQTT over QUIC against another's QUIC (aioquic, in front of mosquitto), and the standby.
 
 use std::net::UdpSocket;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use dunlin::uplink::{Event, Events, Lane, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
+use crate::lab::{Lab, quic_front};
 use crate::ports::free_port;
 use crate::{deliver, refusal, settings};
 
 /// A running `lab/quic_front.py`.
 struct Front {
-    child: Child,
+    _server: Lab,
     port: u16,
 }
 
@@ -38,39 +38,14 @@ impl Front {
         broker: &Broker,
         more: &[&str],
     ) -> Front {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = root.join("target/lab/venv/bin/python");
-        let mut child = Command::new(&python)
-            .arg(root.join("lab/quic_front.py"))
-            .args(["--listen", &port.to_string()])
-            .args(["--to", &broker.port().to_string()])
-            .arg("--ca")
-            .arg(certificates.path("ca.pem"))
-            .arg("--cert")
-            .arg(certificates.path(&format!("{server}.pem")))
-            .arg("--key")
-            .arg(certificates.path(&format!("{server}.key")))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the lab is installed: scripts/setup.sh test");
-        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-        assert_eq!(line, "ready\n", "the front did not start");
-        Front { child, port }
+        Front {
+            _server: quic_front(port, broker.port(), &certificates.path(""), server, more),
+            port,
+        }
     }
 
     fn endpoint(&self) -> String {
         format!("quic://localhost:{}", self.port)
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 

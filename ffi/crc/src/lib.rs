@@ -72,10 +72,14 @@ impl Fold {
     ) -> Option<([u8; BLOCK_BYTES], &'a [u8])> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         let (head, blocks) = blocks.split_first_chunk::<4>()?;
-        Some((
-            processor::fold(&self.keys, self.reflect, first, head, blocks),
-            rest,
-        ))
+        let folded = if self.reflect {
+            // SAFETY: the function needs what `processor::can` asks for; a `Fold` exists only where that said yes.
+            unsafe { processor::fold::<true>(&self.keys, first, head, blocks) }
+        } else {
+            // SAFETY: as above.
+            unsafe { processor::fold::<false>(&self.keys, first, head, blocks) }
+        };
+        Some((folded, rest))
     }
 }
 

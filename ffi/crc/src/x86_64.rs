@@ -11,24 +11,8 @@ pub(crate) fn can() -> bool {
     is_x86_feature_detected!("pclmulqdq") && is_x86_feature_detected!("ssse3")
 }
 
-pub(crate) fn fold(
-    keys: &Keys,
-    reflect: bool,
-    first: [u8; BLOCK_BYTES],
-    head: &[[u8; BLOCK_BYTES]; 4],
-    blocks: &[[u8; BLOCK_BYTES]],
-) -> [u8; BLOCK_BYTES] {
-    if reflect {
-        // SAFETY: the function needs PCLMULQDQ and SSSE3; keys exist only where `can` has found it.
-        unsafe { folded::<true>(keys, first, head, blocks) }
-    } else {
-        // SAFETY: as above.
-        unsafe { folded::<false>(keys, first, head, blocks) }
-    }
-}
-
 #[target_feature(enable = "pclmulqdq,ssse3")]
-fn folded<const REFLECT: bool>(
+pub(crate) fn fold<const REFLECT: bool>(
     keys: &Keys,
     first: [u8; BLOCK_BYTES],
     head: &[[u8; BLOCK_BYTES]; 4],

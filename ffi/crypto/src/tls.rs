@@ -172,10 +172,7 @@ impl ClientTls {
         let prepare = || -> Result<Ssl, ErrorStack> {
             let mut ssl = Ssl::new(&self.context)?;
             let expected = ssl.param_mut();
-            let time = trusted_time();
-            if time.behind_s > 0 || time.off_s != 0 {
-                expected.set_time(time.now_s);
-            }
+            expected.set_time(trusted_time().now_s);
             expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
             if let Ok(address) = server_name.parse::<IpAddr>() {
                 expected.set_ip(address)?;

@@ -27,21 +27,24 @@ struct Shared(UnsafeCell<u32>);
 // SAFETY: false, which is the point: two threads write to it without an order between them.
 unsafe impl Sync for Shared {}
 
-/// Two writes with nothing but a relaxed flag between them, which orders nothing: the test finds its race each time.
+/// Two threads write in turn with nothing but a relaxed count between them, which orders nothing: the test finds its race
+/// each time. Neither ends before the other has written, because the watch tells no race with a thread whose trace is gone.
 #[test]
 fn planted_race() {
     static SHARED: Shared = Shared(UnsafeCell::new(0));
-    static WRITTEN: AtomicU32 = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let write = |turn| {
+        for at in 0..20 {
+            while WRITES.load(Ordering::Relaxed) < 2 * at + turn {
+                std::thread::yield_now();
+            }
             // SAFETY: none, see above; the value is never looked at.
-            unsafe { *SHARED.0.get() = 1 };
-            WRITTEN.store(1, Ordering::Relaxed);
-        });
-        while WRITTEN.load(Ordering::Relaxed) == 0 {
-            std::thread::yield_now();
+            unsafe { *SHARED.0.get() = at };
+            WRITES.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: none, see above.
-        unsafe { *SHARED.0.get() = 2 };
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| write(0));
+        write(1);
     });
 }

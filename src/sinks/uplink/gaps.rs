@@ -8,7 +8,7 @@ use super::stage::Form;
 use crate::buffer::{Dropped, Why};
 use crate::clock::{self, BootId};
 use crate::payload::{self, ItemBody};
-use crate::record::{Body, Cause, Class, Gap, Record};
+use crate::record::{Cause, Class, Record};
 use crate::stats::SinkStats;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -231,16 +231,5 @@ fn count(missing: &mut BTreeMap<(BootId, String), Missing>, message: &Message<'_
 }
 
 fn gap(now_ns: u64, cause: Cause, lost: Option<u64>, detail: String) -> Record {
-    Record {
-        monotonic_ns: now_ns,
-        wall_ns: clock::wall_ns(),
-        reply: None,
-        body: Body::Gap(Gap {
-            from_ns: now_ns,
-            to_ns: now_ns,
-            cause,
-            lost,
-            detail,
-        }),
-    }
+    Record::missing((now_ns, clock::wall_ns()), cause, lost, detail)
 }

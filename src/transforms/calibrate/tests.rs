@@ -1,7 +1,6 @@
 use crate::pipeline::{Batch, Transform as _};
 use crate::record::{Body, Class, Quality, Record, Value};
 use crate::transforms::testing::{Rig, bad, flag, frame, gap, int, sample};
-use std::fs;
 use std::path::Path;
 
 const DATABASE: &str = "version = '1'\n\
@@ -11,12 +10,7 @@ const DATABASE: &str = "version = '1'\n\
     [parameters.pump]\nunit = '1'\nyellow_high = 0.5\n";
 
 fn rig(dir: &Path, more: &str) -> Rig {
-    let file = dir.join("db.toml");
-    fs::write(&file, DATABASE).unwrap();
-    Rig::new(
-        "calibrate",
-        &format!("database = '{}'\n{more}", file.display()),
-    )
+    Rig::with_database("calibrate", dir, DATABASE, more)
 }
 
 fn said(batch: &Batch) -> Vec<String> {

@@ -1,24 +1,15 @@
 use crate::pipeline::{Batch, Transform as _};
-use crate::record::{Body, Class, Kind, Quality, Record};
+use crate::record::{Body, Class, Quality};
 use crate::transforms::testing::*;
 
 /// `123456789` with the published check value behind it.
 const GOOD: &[u8] = b"123456789\x29\xb1";
 const CCITT: &str = "algorithm = 'crc16-ccitt'\n";
 
-fn at_ms(at_ms: u64, name: &str, bytes: &[u8]) -> Record {
-    let body = Body::Frame {
-        channel: channel(name, "1", Kind::Frame),
-        bytes: bytes.into(),
-        quality: Quality::Good,
-    };
-    record(at_ms, body)
-}
-
 /// What a configuration makes of one frame: `good`, or `bad`.
 fn verdict(config: &str, frame: &[u8]) -> &'static str {
     let config = format!("{config}\non_failure = 'tag'");
-    match run("check_crc", &config, vec![at_ms(0, "f", frame)]).as_str() {
+    match run("check_crc", &config, vec![framed(0, "f", frame)]).as_str() {
         "f" => "good",
         "f!" => "bad",
         other => panic!("{other}"),
@@ -83,13 +74,13 @@ fn what_is_dropped_becomes_a_gap_in_its_place_that_counts_it() {
     let mut rig = Rig::new("check_crc", CCITT);
     let wrong = b"123456789\x29\xb0";
     let out = rig.apply(vec![
-        at_ms(1, "a", GOOD),
+        framed(1, "a", GOOD),
         sample("temp", 1.0),
-        at_ms(2, "a", wrong),
-        at_ms(3, "a", b"1"),
-        at_ms(4, "b", wrong),
-        at_ms(5, "a", GOOD),
-        at_ms(6, "a", wrong),
+        framed(2, "a", wrong),
+        framed(3, "a", b"1"),
+        framed(4, "b", wrong),
+        framed(5, "a", GOOD),
+        framed(6, "a", wrong),
     ]);
     assert_eq!(names(&out), "a temp gap gap a gap");
     let computed = "channel a: crc16-ccitt 0x29b0 in the frame, 0x29b1 of its bytes".to_owned();
@@ -106,7 +97,7 @@ fn what_is_dropped_becomes_a_gap_in_its_place_that_counts_it() {
     assert_eq!(counts, [2, 3, 1]);
     drop(out);
     // The next batch knows when the last good frame was.
-    let out = rig.apply(vec![at_ms(9, "a", b"")]);
+    let out = rig.apply(vec![framed(9, "a", b"")]);
     assert_eq!(
         gaps(&out[0]),
         [(
@@ -125,7 +116,7 @@ fn what_is_dropped_becomes_a_gap_in_its_place_that_counts_it() {
 #[test]
 fn what_is_set_aside_goes_on_as_bad_in_a_stream_of_its_own() {
     let mut rig = Rig::new("check_crc", &format!("{CCITT}on_failure = 'quarantine'"));
-    let mut out = rig.apply(vec![at_ms(1, "a", GOOD), at_ms(2, "a", b"xy"), gap()]);
+    let mut out = rig.apply(vec![framed(1, "a", GOOD), framed(2, "a", b"xy"), gap()]);
     let aside = out.pop().unwrap();
     assert_eq!(names(&out), "a gap gap");
     assert_eq!((&*out[0].stream, out[0].class), ("s", Class::Normal));
@@ -145,7 +136,7 @@ fn what_is_set_aside_goes_on_as_bad_in_a_stream_of_its_own() {
 fn what_is_not_meant_passes() {
     let config = format!("{CCITT}channels = ['radio*']");
     let mut rig = Rig::new("check_crc", &config);
-    let mut tagged = at_ms(0, "radio", b"?");
+    let mut tagged = framed(0, "radio", b"?");
     if let Body::Frame { quality, .. } = &mut tagged.body {
         *quality = Quality::Bad;
     }
@@ -163,7 +154,7 @@ fn what_is_not_meant_passes() {
 #[test]
 fn a_shared_batch_is_left_as_it_was_for_the_other_party() {
     let mut rig = Rig::new("check_crc", &format!("{CCITT}on_failure = 'tag'"));
-    let batch = rig.batch(vec![at_ms(1, "a", b"xyz")]);
+    let batch = rig.batch(vec![framed(1, "a", b"xyz")]);
     let other = batch.share();
     let mut out = Vec::new();
     rig.transform.apply(batch, &mut out);

@@ -1,20 +1,11 @@
 use crate::pipeline::{Batch, Transform as _};
-use crate::record::{Body, Class, Kind, Quality, Record};
+use crate::record::{Body, Class};
 use crate::telemetry::packet::Part;
 use crate::telemetry::testing::{Bits, Sender, packet};
 use crate::transforms::testing::*;
 
 const FRAMES: &str = "layer = 'frames'\n";
 const STREAM: &str = "frame_bytes = 64\n";
-
-fn bytes(at_ms: u64, name: &str, bytes: &[u8]) -> Record {
-    let body = Body::Frame {
-        channel: channel(name, "1", Kind::Frame),
-        bytes: bytes.into(),
-        quality: Quality::Good,
-    };
-    record(at_ms, body)
-}
 
 /// Frames of one virtual channel with these packets in them.
 fn frames(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -50,7 +41,7 @@ fn packets_go_on_in_a_stream_of_their_own_and_the_rest_passes() {
     let sent = numbered(6);
     let mut rig = Rig::new("decode_ccsds", &format!("{FRAMES}channels = ['radio']"));
     let mut records = vec![sample("temp", 1.0), frame("can")];
-    records.extend(frames(&sent).iter().map(|frame| bytes(1, "radio", frame)));
+    records.extend(frames(&sent).iter().map(|frame| framed(1, "radio", frame)));
     records.push(gap());
     let out = rig.apply(records);
     let streams: Vec<&str> = out.iter().map(|batch| &*batch.stream).collect();
@@ -70,7 +61,7 @@ fn what_is_missing_becomes_gaps_before_what_follows() {
     let mut made = Vec::new();
     for (at, frame) in (0..).zip(&frames) {
         if at != 2 {
-            made.extend(rig.apply(vec![bytes(at * 10, "radio", frame)]));
+            made.extend(rig.apply(vec![framed(at * 10, "radio", frame)]));
         }
     }
     let gaps: Vec<String> = made
@@ -104,7 +95,7 @@ fn refused_frames_are_counted_and_set_aside_on_request() {
         let out = rig.apply(
             frames
                 .iter()
-                .map(|frame| bytes(0, "radio", frame))
+                .map(|frame| framed(0, "radio", frame))
                 .collect(),
         );
         assert_eq!(out.len(), wanted, "{config}");
@@ -127,9 +118,9 @@ fn acks_wait_for_what_is_held() {
     let all = bits.bytes();
     let mut rig = Rig::new("decode_ccsds", STREAM);
     let (first, second) = all.split_at(30);
-    assert!(rig.apply(vec![bytes(0, "radio", first)]).is_empty());
+    assert!(rig.apply(vec![framed(0, "radio", first)]).is_empty());
     assert_eq!((rig.ledger.released(), rig.ledger.pending()), (0, 1));
-    let out = rig.apply(vec![bytes(1, "radio", second)]);
+    let out = rig.apply(vec![framed(1, "radio", second)]);
     assert_eq!((rig.ledger.released(), rig.ledger.pending()), (0, 2));
     assert_eq!(payloads(&out[0]).len(), 3);
     let mut rest = Vec::new();
@@ -148,8 +139,8 @@ fn a_batch_that_fails_fails_what_it_was_made_of() {
     }
     let all = bits.bytes();
     let mut rig = Rig::new("decode_ccsds", STREAM);
-    rig.apply(vec![bytes(0, "radio", &all[..30])]);
-    drop(rig.apply(vec![bytes(1, "radio", &all[30..])]));
+    rig.apply(vec![framed(0, "radio", &all[..30])]);
+    drop(rig.apply(vec![framed(1, "radio", &all[30..])]));
     rig.transform.flush(&mut Vec::new());
     assert_eq!((rig.ledger.released(), rig.ledger.failed()), (0, 2));
 }
@@ -161,7 +152,10 @@ fn what_is_held_at_the_end_is_decided() {
     bits.marked(&frames[0]);
     let mut rig = Rig::new("decode_ccsds", STREAM);
     // One frame alone: no marker follows that would speak for it.
-    assert!(rig.apply(vec![bytes(0, "radio", &bits.bytes())]).is_empty());
+    assert!(
+        rig.apply(vec![framed(0, "radio", &bits.bytes())])
+            .is_empty()
+    );
     let mut out = Vec::new();
     rig.transform.flush(&mut out);
     assert_eq!(names(&out), "apid-9");
@@ -182,7 +176,7 @@ fn services_and_times_are_read() {
     telemetry[0] |= 0x08;
     let config = "layer = 'packets'\nsecondary = 'pus-c'\ntime = { code = 'preamble' }";
     let mut rig = Rig::new("decode_ccsds", config);
-    let out = rig.apply(vec![bytes(0, "radio", &telemetry)]);
+    let out = rig.apply(vec![framed(0, "radio", &telemetry)]);
     assert_eq!(
         values(&out),
         format!("apid-9.time=946728000000000000 ns int, apid-9.3.25={telemetry:?}")
@@ -192,8 +186,8 @@ fn services_and_times_are_read() {
     (other[3], other[6]) = (1, 0x10);
     (timeless[3], timeless[13]) = (2, 0x7f);
     let out = rig.apply(vec![
-        bytes(0, "radio", &other),
-        bytes(0, "radio", &timeless),
+        framed(0, "radio", &other),
+        framed(0, "radio", &timeless),
     ]);
     assert_eq!(names(&out), "apid-9 apid-9.3.25");
     let tally = rig.transform.tally().unwrap();
@@ -204,7 +198,7 @@ fn services_and_times_are_read() {
 fn channels_beyond_the_bound_pass() {
     let frame = &frames(&numbered(1))[0];
     let mut rig = Rig::new("decode_ccsds", FRAMES);
-    let records = (0..20).map(|n| bytes(0, &format!("radio{n}"), frame));
+    let records = (0..20).map(|n| framed(0, &format!("radio{n}"), frame));
     let out = rig.apply(records.collect());
     assert_eq!(names(&out[..1]), "radio16 radio17 radio18 radio19");
     assert_eq!(rig.transform.tally().unwrap().get("undecoded"), 4);

@@ -1,6 +1,6 @@
 use crate::pipeline::{Batch, Transform as _};
-use crate::record::{Body, Kind, Quality, Record, Value};
-use crate::transforms::testing::{Rig, channel, frame, record, refuses};
+use crate::record::{Body, Record, Value};
+use crate::transforms::testing::{Rig, frame, framed, refuses};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -11,23 +11,11 @@ const DATABASE: &str = "version = '1'\n[packets.p]\napid = 5\nfields = [\n{ name
 fn packet(apid: u8, data: &[u8]) -> Record {
     let length = u8::try_from(data.len() - 1).unwrap();
     let bytes = [&[0, apid, 0xc0, 0, 0, length], data].concat();
-    record(
-        3,
-        Body::Frame {
-            channel: channel("tm", "1", Kind::Frame),
-            bytes: bytes.into(),
-            quality: Quality::Good,
-        },
-    )
+    framed(3, "tm", &bytes)
 }
 
 fn rig(dir: &Path, more: &str) -> Rig {
-    let file = dir.join("db.toml");
-    fs::write(&file, DATABASE).unwrap();
-    Rig::new(
-        "extract",
-        &format!("database = '{}'\n{more}", file.display()),
-    )
+    Rig::with_database("extract", dir, DATABASE, more)
 }
 
 fn said(batch: &Batch) -> Vec<String> {
