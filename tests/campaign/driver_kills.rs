@@ -14,6 +14,9 @@ fn sources(way: &str) -> u64 {
 }
 /// How long a host must have read well to be killed again, in milliseconds; its back-off begins anew before that.
 const LIFE_MS: u64 = 400;
+/// Time between two kills of this test. The status that it looks at is written once a second, and without this all that it
+/// kills would die in the same instant: what was measured would be how long a volley queues for the cores.
+const SPACING: Duration = Duration::from_millis(65);
 /// Longest time from the last reading before a crash to the first one after it, 99th percentile, in milliseconds.
 const READY_P99_MS: u64 = 50;
 
@@ -50,7 +53,7 @@ fn config(endpoint: &str, hostile: &str) -> String {
                      options = { rate_hz = 200, batch_ms = 1, waves = [{ name = \"n\", shape = \"counter\" }] }"
                     .to_owned(),
                 Way::Itself => format!(
-                    "driver = \"{hostile}\"\ninterval_ms = 20\ndeadline_ms = {}\nlimits = {{ memory_mb = 64 }}\n\
+                    "driver = \"{hostile}\"\ninterval_ms = 20\ndeadline_ms = {}\nlimits = {{ memory_mb = 16 }}\n\
                      options = {{ mode = \"{way}\", arg = \"{}\" }}",
                     if *cause == "hang" { 60 } else { 1000 },
                     LIFE_MS / 20
@@ -78,6 +81,7 @@ fn is_host(pid: i64) -> bool {
 fn kill_until(agent: &mut Agent, per_source: u64) {
     // Of each source: kills, outages before the last of them, and when that was.
     let mut killed: BTreeMap<String, (u64, Option<u64>, Instant)> = BTreeMap::new();
+    let mut last_of_any = Instant::now();
     let limit = Duration::from_secs(60 + per_source * 4);
     wait_for("every source died often enough", limit, || {
         agent.assert_alive();
@@ -93,13 +97,15 @@ fn kill_until(agent: &mut Agent, per_source: u64) {
                     continue;
                 };
                 let (count, before, last) = killed.entry(name).or_insert((0, None, Instant::now()));
-                let rested = last.elapsed() >= Duration::from_millis(LIFE_MS);
+                let rested = last.elapsed() >= Duration::from_millis(LIFE_MS)
+                    && last_of_any.elapsed() >= SPACING;
                 let host = source["host_pid"].as_i64().unwrap_or(0);
                 // Only a host that has recovered from the last kill is killed again, so that each kill is one outage.
                 let recovered = before.is_none_or(|before| outages > before);
                 if *count < per_source && recovered && rested && is_host(host) {
                     kill(i32::try_from(host).unwrap(), signal);
-                    (*count, *before, *last) = (*count + 1, Some(outages), Instant::now());
+                    last_of_any = Instant::now();
+                    (*count, *before, *last) = (*count + 1, Some(outages), last_of_any);
                 }
                 finished &= *count >= per_source && before.is_some_and(|before| outages > before);
             }
