@@ -3,6 +3,10 @@
 //! Counters only grow. Every node writes its own; readers see each counter exactly and the set of them nearly at one
 //! instant.
 
+mod endpoints;
+
+pub use endpoints::Endpoints;
+
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -142,6 +146,8 @@ pub struct SinkStats {
     pub degraded: AtomicBool,
     /// What holds its storage up; empty while nothing does. Apart from the state, which speaks of the connection.
     pub fault: Note,
+    /// What is known of its endpoints; empty where it has none.
+    pub endpoints: Endpoints,
     /// Fsynced, and so acknowledged to the pipeline.
     pub durable: Count,
     /// Confirmed by the broker's PUBACK.

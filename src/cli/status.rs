@@ -105,6 +105,34 @@ fn downlinks(status: &Value) -> Option<Table> {
     Some(downlinks)
 }
 
+/// What is known of the endpoints of uplinks, where there are any.
+fn endpoints(status: &Value) -> Option<Table> {
+    let mut table = Table::new(["endpoint", "of", "breaker", "failures", "connected"]);
+    let sinks = status["sinks"].as_object().into_iter().flatten();
+    let mut any = false;
+    for (name, sink) in sinks {
+        for endpoint in sink["endpoints"].as_array().into_iter().flatten() {
+            any = true;
+            let breaker = match endpoint["open_ms"].as_u64() {
+                None | Some(0) => text(&endpoint["breaker"]),
+                Some(open_ms) => format!("open for {} s", open_ms.div_ceil(1000)),
+            };
+            table.row([
+                text(&endpoint["endpoint"]),
+                name.clone(),
+                breaker,
+                text(&endpoint["failures"]),
+                if endpoint["connected"] == true {
+                    "yes".to_owned()
+                } else {
+                    String::new()
+                },
+            ]);
+        }
+    }
+    any.then_some(table)
+}
+
 fn render(status: &Value) -> String {
     let mut lines = vec![format!(
         "agent {} (boot {}, pid {}), up {} s",
@@ -169,10 +197,13 @@ fn render(status: &Value) -> String {
             wear(sink),
         ]);
     }
-    for table in [Some(sources), downlinks(status), Some(sinks)]
-        .into_iter()
-        .flatten()
-    {
+    let tables = [
+        Some(sources),
+        downlinks(status),
+        Some(sinks),
+        endpoints(status),
+    ];
+    for table in tables.into_iter().flatten() {
         lines.push(String::new());
         lines.extend(table.lines());
     }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::error::Lost;
 use super::reason::ReasonCode;
 use super::settings::Qos;
+use super::standby::BreakerState;
 
 /// Something happened. Tokens are the caller's own numbers, given to `publish`.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub enum Event {
         /// When the next attempt starts.
         retry_in: Duration,
     },
+    /// What is known of the endpoints has changed; all of them, in the order of `Settings::endpoints`.
+    Endpoints(Vec<Standing>),
     /// The broker has taken every message from `first` to `last`, both included. Ranges join only tokens that follow
     /// each other by one.
     Acked {
@@ -100,6 +104,21 @@ pub enum Event {
     /// A message arrived on a subscription. Where it came with `QoS` 1 its PUBACK is sent when this event is taken, or,
     /// with `Settings::confirm_messages`, when its receipt is given back.
     Message(Message),
+}
+
+/// What an uplink knows of one of its endpoints.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// Whether the connection that stands is to it.
+    pub connected: bool,
+    /// Its breaker; times are since `Standing::since`.
+    pub breaker: BreakerState,
+    /// The instant from which the times of `breaker` count.
+    pub since: Instant,
+    /// Attempts that failed within the breaker's window.
+    pub failures: usize,
 }
 
 /// A message from the broker.

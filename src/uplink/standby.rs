@@ -54,6 +54,20 @@ pub enum Outcome {
     Slow,
 }
 
+/// A circuit breaker as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// The endpoint may be tried.
+    Closed,
+    /// It is left alone until then.
+    Open {
+        /// In the milliseconds of the caller.
+        until_ms: u64,
+    },
+    /// Its time is over: the next attempt, or the connection that stands and is not proven yet, decides.
+    HalfOpen,
+}
+
 /// The endpoints of an uplink, by their place in its list.
 #[derive(Clone, Debug)]
 pub struct Standby {
@@ -84,6 +98,19 @@ impl Standby {
             settings,
             breakers: vec![Breaker::default(); endpoints],
         }
+    }
+
+    /// What is thought of an endpoint, and how many of its attempts failed within the window.
+    pub fn state(&self, index: usize, now_ms: u64) -> (BreakerState, usize) {
+        let breaker = &self.breakers[index];
+        let state = match breaker.open_until_ms {
+            None => BreakerState::Closed,
+            Some(until_ms) if until_ms > now_ms => BreakerState::Open { until_ms },
+            Some(_) => BreakerState::HalfOpen,
+        };
+        let since_ms = now_ms.saturating_sub(self.settings.window_ms);
+        let failed = breaker.failed.iter().filter(|at_ms| **at_ms >= since_ms);
+        (state, failed.count())
     }
 
     /// The endpoint to try now. Where all are left alone it is the one whose time is over first: something must be
@@ -186,6 +213,30 @@ mod tests {
         assert_eq!(standby.choose(100), 1);
         assert_eq!(standby.choose(5_099), 1, "open for 5 s");
         assert_eq!(standby.choose(5_100), 0, "then one probe");
+    }
+
+    #[test]
+    fn the_state_is_closed_then_open_then_half_open_until_something_decides() {
+        let mut standby = two();
+        let state = |standby: &Standby, now| standby.state(0, now);
+        assert_eq!(state(&standby, 0), (BreakerState::Closed, 0));
+        standby.ended(0, Outcome::Failed, 0);
+        assert_eq!(state(&standby, 0), (BreakerState::Closed, 1));
+        standby.ended(0, Outcome::Failed, 100);
+        let open = BreakerState::Open { until_ms: 5_100 };
+        assert_eq!(state(&standby, 5_099), (open, 2));
+        assert_eq!(state(&standby, 5_100), (BreakerState::HalfOpen, 2));
+        assert_eq!(
+            state(&standby, 60_050),
+            (BreakerState::HalfOpen, 1),
+            "what is older than the window does not count"
+        );
+        standby.ended(0, Outcome::Failed, 5_100);
+        let open = BreakerState::Open { until_ms: 15_100 };
+        assert_eq!(state(&standby, 5_100), (open, 3));
+        standby.ended(0, Outcome::Proven, 15_100);
+        assert_eq!(state(&standby, 15_100), (BreakerState::Closed, 0));
+        assert_eq!(standby.state(1, 0), (BreakerState::Closed, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `dunlin sub` and `dunlin status`: what is seen of an agent that runs.
 
-use crate::support::{Agent, Broker, dunlin, free_port};
+use crate::support::{Agent, Broker, dunlin, free_port, wait_for};
 use crate::{SOON, UNAVAILABLE, USAGE, ill, well};
 use serde_json::Value;
 
@@ -72,6 +72,40 @@ fn sub_follows_what_is_sent_and_leaves_the_agent_alone() {
     );
     agent.stop();
     assert_eq!(agent.count("/uplinked"), agent.count("/produced"));
+}
+
+#[test]
+fn status_shows_the_breaker_of_each_endpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let nobody = format!("mqtt://127.0.0.1:{}", free_port());
+    let keys = "[sinks.cloud.breaker]\nopen_ms = 600000\n";
+    let config = config(&nobody) + &format!("standby = [\"{}\"]\n{keys}", broker.endpoint());
+    let mut agent = Agent::new(dir.path(), &config);
+    agent.start();
+    agent.wait_count("/uplinked", 10, SOON);
+    let rows = || agent.status()["sinks"]["cloud"]["endpoints"].clone();
+    wait_for("the status names the endpoints", SOON, || {
+        rows()[1]["connected"] == true
+    });
+    let rows = rows();
+    assert_eq!(rows[0]["endpoint"], nobody, "{rows}");
+    assert_eq!(rows[0]["breaker"], "open", "{rows}");
+    assert_eq!(rows[0]["failures"], 2, "{rows}");
+    assert_eq!(rows[0]["connected"], false, "{rows}");
+    assert_eq!(rows[1]["endpoint"], broker.endpoint(), "{rows}");
+    assert_eq!(rows[1]["breaker"], "closed", "{rows}");
+
+    let file = agent.config();
+    let table = well(&["status", file.to_str().unwrap()]);
+    let row = |endpoint: &str| {
+        let mut lines = table.lines().filter(|line| line.starts_with(endpoint));
+        lines.next_back().unwrap_or_else(|| panic!("{table}"))
+    };
+    assert!(row(&nobody).contains("cloud  open for "), "{table}");
+    assert!(row(&broker.endpoint()).contains("closed"), "{table}");
+    assert!(row(&broker.endpoint()).contains("yes"), "{table}");
+    agent.stop();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
 
-use dunlin::uplink::{Event, Events, Lane, Lost, TlsFiles, Uplink};
+use dunlin::uplink::{BreakerState, Event, Events, Lane, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
@@ -157,6 +157,7 @@ async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens()
     settings.tls = Some(certificates.client("client"));
     settings.standby.calm_ms = 500;
     settings.standby.open_ms = 200;
+    settings.backoff.stable = Duration::from_millis(300);
     let (uplink, mut events) = Uplink::spawn(settings).unwrap();
     let start = Instant::now();
     let reason = next(&mut events, |event| match event {
@@ -185,11 +186,17 @@ async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens()
     let endpoint = next(&mut events, connected).await;
     assert_eq!(endpoint, front.endpoint());
     uplink.publish(1, "t/order", "1").await.unwrap();
+    // Half-open until the connection is proven, and that is told while it stands.
+    let mut breakers = Vec::new();
     next(&mut events, |event| match event {
-        Event::Acked { last: 1, .. } => Some(()),
+        Event::Endpoints(all) if all[0].connected => {
+            breakers.push(all[0].breaker);
+            (all[0].breaker == BreakerState::Closed).then_some(())
+        }
         _ => None,
     })
     .await;
+    assert_eq!(breakers, [BreakerState::HalfOpen, BreakerState::Closed]);
 
     // And over again when the preferred one goes away, without a message lost.
     drop(front);

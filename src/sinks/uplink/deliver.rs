@@ -350,6 +350,7 @@ impl Delivery {
                 }
                 self.connection(true);
             }
+            Event::Endpoints(standings) => stats.endpoints.set(standings),
             Event::Disconnected {
                 endpoint,
                 reason,

@@ -15,12 +15,12 @@ use crate::uplink::backoff::Backoff;
 use crate::uplink::codec;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
-use crate::uplink::event::{Event, Receipt};
+use crate::uplink::event::{Event, Receipt, Standing};
 use crate::uplink::lane::{Lane, Lanes};
 use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
-use crate::uplink::standby::Standby;
+use crate::uplink::standby::{Outcome, Standby};
 use crate::uplink::transport::{self, Progress, Security, Stream};
 
 /// Bytes read at once.
@@ -97,6 +97,7 @@ impl Task {
 
     pub(super) async fn run(mut self) {
         let mut ahead = None;
+        self.tell_standing(None);
         loop {
             let index = match &ahead {
                 Some((index, _)) => *index,
@@ -125,6 +126,7 @@ impl Task {
                 self.backoff.reset();
             }
             self.standby.ended(index, lost.outcome(proven), now_ms);
+            self.tell_standing(None);
             // Where we leave by our own choice the next endpoint waits for us, or was not asked yet.
             let by_choice = lost.is_by_choice();
             // What one endpoint will not have is no reason to keep another waiting.
@@ -152,13 +154,40 @@ impl Task {
         self.end().await;
     }
 
-    /// Whether the connection that ends has shown that the endpoint works.
+    /// Tells the caller what is known of the endpoints; `connected`: to which the connection is that stands.
+    fn tell_standing(&mut self, connected: Option<usize>) {
+        let now_ms = self.now_ms();
+        let endpoints = self.settings.endpoints.iter().enumerate();
+        let standings = endpoints.map(|(index, endpoint)| {
+            let (breaker, failures) = self.standby.state(index, now_ms);
+            Standing {
+                endpoint: endpoint.clone(),
+                connected: connected == Some(index),
+                breaker,
+                since: self.start,
+                failures,
+            }
+        });
+        let standings = standings.collect();
+        self.session.push_event(Event::Endpoints(standings));
+    }
+
+    /// Whether the connection has shown that the endpoint works.
     fn proven(&self, now_ms: u64) -> bool {
+        self.unproven_ms(now_ms) == 0
+    }
+
+    /// For how long it will not have shown it, if things stay as they are.
+    fn unproven_ms(&self, now_ms: u64) -> u64 {
         let (lived_ms, useful) = self.session.usefulness(now_ms);
         let calm_ms = millis(self.settings.backoff.stable);
         // An idle connection proves itself by its age alone, but only by more than the longest wait.
-        (useful && lived_ms >= calm_ms)
-            || lived_ms >= calm_ms.max(millis(self.settings.backoff.max))
+        let age_ms = if useful {
+            calm_ms
+        } else {
+            calm_ms.max(millis(self.settings.backoff.max))
+        };
+        age_ms.saturating_sub(lived_ms)
     }
 
     /// Connects within the bound; `None` where a drain ended meanwhile.
@@ -221,13 +250,19 @@ impl Task {
         let mut input = vec![0; READ_BYTES];
         let mut look_back = LookBack::default();
         let mut changed = self.shown.changes();
-        let mut connected = false;
+        let (mut connected, mut proven) = (false, false);
         loop {
             if !connected && self.session.is_connected() {
                 connected = true;
                 self.shown.connected(&self.settings);
+                self.tell_standing(Some(index));
             }
             let now_ms = self.now_ms();
+            if connected && !proven && self.proven(now_ms) {
+                proven = true;
+                self.standby.ended(index, Outcome::Proven, now_ms);
+                self.tell_standing(Some(index));
+            }
             let look_back_ms = if look_back.is_idle() {
                 self.standby.look_back_ms(index, opened_ms)
             } else {
@@ -239,7 +274,8 @@ impl Task {
                     .session
                     .ack_passes_at_ms(self.settings.standby.ack_ms_max),
             };
-            let look_at = [look_back_ms, slow_ms]
+            let proven_ms = (connected && !proven).then(|| now_ms + self.unproven_ms(now_ms));
+            let look_at = [look_back_ms, slow_ms, proven_ms]
                 .into_iter()
                 .flatten()
                 .filter(|at_ms| *at_ms > now_ms)
@@ -259,6 +295,7 @@ impl Task {
                             tracing::debug!(reason = %lost, "no way back yet");
                             let now_ms = self.now_ms();
                             self.standby.ended(better, lost.outcome(false), now_ms);
+                            self.tell_standing(Some(index));
                             Ok(())
                         }
                     }
