@@ -419,6 +419,12 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         &["sinks.cloud.quic_streams", "by_class"],
     ),
     (
+        "no silence",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nquic_silence_ms = 0",
+        &["sinks.cloud.quic_silence_ms", "1000"],
+    ),
+    (
         "early CONNECT without QUIC",
         "type = \"uplink\"",
         "type = \"uplink\"\nearly_connect = true",

@@ -208,19 +208,30 @@ async fn subscriptions_receive_and_a_drain_without_a_broker_is_bounded() {
     );
 }
 
+/// What is wanted of the first event that has it.
+async fn next<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+    let search = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), search).await.unwrap()
+}
+
 /// The reason of the first failed attempt.
 async fn refusal(endpoint: &str, files: TlsFiles) -> String {
     let mut settings = settings(endpoint, "refused");
     settings.tls = Some(files);
     let (_uplink, mut events) = Uplink::spawn(settings).unwrap();
-    match timeout(Duration::from_secs(10), events.recv())
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        Event::Disconnected { reason, .. } => reason.to_string(),
+    next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.to_string()),
+        Event::Endpoints(_) => None,
         other => panic!("{other:?}"),
-    }
+    })
+    .await
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ pub enum Lost {
         timeout_ms: u64,
     },
     /// Reading or writing failed.
-    #[error("{verb} the connection: {source}")]
+    #[error("{verb} the connection: {}", whole(.source))]
     Io {
         /// Read or write.
         verb: &'static str,
@@ -164,6 +164,17 @@ fn said(detail: &str) -> String {
     } else {
         format!(": {detail:?}")
     }
+}
+
+/// An error with its causes: what quinn puts first is only that the connection is lost.
+fn whole(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 impl Lost {

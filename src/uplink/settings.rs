@@ -12,6 +12,9 @@ use super::endpoint::Endpoint;
 use super::error::UplinkError;
 use super::standby::StandbySettings;
 
+/// Longest silence on a QUIC connection before a probe.
+const QUIC_SILENCE_MAX: Duration = Duration::from_mins(5);
+
 /// Everything an uplink needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,6 +49,9 @@ pub struct Settings {
     pub streams: bool,
     /// Over QUIC, CONNECT goes before the handshake is done (0-RTT), where it asks for a session that the broker has.
     pub early_connect: bool,
+    /// Over QUIC, silence after which a probe goes out, so that address translations on the way do not forget us. Three
+    /// times that without a packet ends the connection.
+    pub quic_silence: Duration,
     /// When another endpoint is taken, and the way back.
     pub standby: StandbySettings,
     /// Subscribed after each connect; at most 500.
@@ -147,6 +153,8 @@ impl Settings {
             },
             streams: false,
             early_connect: false,
+            // Common address translations forget after 30 s.
+            quic_silence: Duration::from_secs(15),
             standby: StandbySettings::default(),
             subscriptions: Vec::new(),
             forgotten: Vec::new(),
@@ -190,6 +198,9 @@ impl Settings {
         }
         if self.connect_timeout.is_zero() || self.ack_timeout.is_zero() {
             return bad("connect_timeout, ack_timeout", "use more than 0");
+        }
+        if self.quic_silence.is_zero() || self.quic_silence > QUIC_SILENCE_MAX {
+            return bad("quic_silence", "use more than 0, and at most 5 min");
         }
         if self.backoff.base.is_zero() || self.backoff.max < self.backoff.base {
             return bad("backoff", "use 0 < base <= max");

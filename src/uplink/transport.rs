@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::endpoint::{Endpoint, Scheme};
 use super::error::Lost;
 use super::lane::Lanes;
-use super::settings::TlsFiles;
+use super::settings::{Settings, TlsFiles};
 use crate::clock;
 #[cfg(feature = "quic")]
 pub(super) use quic::Quic;
@@ -32,23 +32,21 @@ pub(super) struct Security {
 
 impl Security {
     /// Reads the certificates. QUIC is prepared only where an endpoint asks for it.
-    pub(super) fn new(
-        files: &TlsFiles,
-        endpoints: &[Endpoint],
-        early: bool,
-    ) -> Result<Security, CryptoError> {
+    pub(super) fn new(files: &TlsFiles, settings: &Settings) -> Result<Security, CryptoError> {
         let tls = ClientTls::new(&files.ca_file, &files.cert_file, &files.key)?;
         for warning in tls.warnings() {
             tracing::warn!("{warning}");
         }
         #[cfg(feature = "quic")]
-        let quic = if endpoints.iter().any(|e| e.scheme() == Scheme::Quic) {
-            Some(Quic::new(&tls, early)?)
+        let mut schemes = settings.endpoints.iter().map(Endpoint::scheme);
+        #[cfg(feature = "quic")]
+        let quic = if schemes.any(|scheme| scheme == Scheme::Quic) {
+            Some(Quic::new(&tls, settings)?)
         } else {
             None
         };
         #[cfg(not(feature = "quic"))]
-        let _ = (endpoints, early);
+        let _ = settings;
         Ok(Security {
             tls: Arc::new(tls),
             #[cfg(feature = "quic")]

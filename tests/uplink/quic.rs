@@ -2,15 +2,17 @@
 
 use std::net::UdpSocket;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use dunlin::uplink::{BreakerState, Event, Events, Lane, Lost, TlsFiles, Uplink};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::broker::{Broker, Certificates, Security};
 use crate::lab::{Lab, quic_front};
 use crate::ports::free_port;
-use crate::{deliver, refusal, settings};
+use crate::{deliver, next, refusal, settings};
 
 /// A running `lab/quic_front.py`.
 struct Front {
@@ -50,18 +52,6 @@ impl Front {
 }
 
 /// The first event that `wanted` makes something of.
-async fn next<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
-    let search = async {
-        loop {
-            let event = events.recv().await.unwrap();
-            if let Some(found) = wanted(&event) {
-                return found;
-            }
-        }
-    };
-    timeout(Duration::from_secs(30), search).await.unwrap()
-}
-
 fn connected(event: &Event) -> Option<String> {
     match event {
         Event::Connected { endpoint, .. } => Some(endpoint.to_string()),
@@ -452,51 +442,87 @@ async fn a_broker_that_takes_no_early_data_gets_connect_again() {
     assert_eq!(connects, 3);
 }
 
-/// Relays datagrams to `to`, and counts those of the client.
-async fn counting_relay(to: u16) -> (u16, std::sync::Arc<std::sync::atomic::AtomicU64>) {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    back.connect(("127.0.0.1", to)).await.unwrap();
-    let port = front.local_addr().unwrap().port();
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    tokio::spawn(async move {
-        let (mut up, mut down) = ([0; 2048], [0; 2048]);
-        let mut client = None;
-        loop {
-            tokio::select! {
-                Ok((length, from)) = front.recv_from(&mut up) => {
-                    client = Some(from);
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    back.send(&up[..length]).await.ok();
-                }
-                Ok(length) = back.recv(&mut down) => if let Some(client) = client {
-                    front.send_to(&down[..length], client).await.ok();
-                },
-            }
-        }
-    });
-    (port, count)
+/// Relays datagrams, and counts those of the client.
+struct Relay {
+    port: u16,
+    sent: Arc<AtomicU64>,
+    /// Lets nothing through any more, in either direction.
+    cut: Arc<AtomicBool>,
 }
 
-/// Address translations forget after 30 s of silence: a probe goes out earlier, although MQTT has nothing to say.
+impl Relay {
+    async fn to(port: u16) -> Relay {
+        let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        back.connect(("127.0.0.1", port)).await.unwrap();
+        let relay = Relay {
+            port: front.local_addr().unwrap().port(),
+            sent: Arc::default(),
+            cut: Arc::default(),
+        };
+        let (sent, cut) = (Arc::clone(&relay.sent), Arc::clone(&relay.cut));
+        tokio::spawn(async move {
+            let (mut up, mut down) = ([0; 2048], [0; 2048]);
+            let mut client = None;
+            loop {
+                tokio::select! {
+                    Ok((length, from)) = front.recv_from(&mut up) => {
+                        client = Some(from);
+                        sent.fetch_add(1, Relaxed);
+                        if !cut.load(Relaxed) {
+                            back.send(&up[..length]).await.ok();
+                        }
+                    }
+                    Ok(length) = back.recv(&mut down) => if let Some(client) = client.filter(|_| !cut.load(Relaxed)) {
+                        front.send_to(&down[..length], client).await.ok();
+                    },
+                }
+            }
+        });
+        relay
+    }
+}
+
+/// An uplink that is connected through a relay, and to which MQTT itself says nothing for ten minutes.
+async fn silent(front: &Front, certificates: &Certificates) -> (Relay, Uplink, Events) {
+    let relay = Relay::to(front.port).await;
+    let mut settings = settings(&format!("quic://localhost:{}", relay.port), "silent");
+    settings.tls = Some(certificates.client("client"));
+    settings.keep_alive_s = 600;
+    settings.quic_silence = Duration::from_millis(500);
+    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
+    next(&mut events, connected).await;
+    (relay, uplink, events)
+}
+
+/// Address translations forget: a probe goes out earlier, although MQTT has nothing to say.
 #[tokio::test]
 async fn a_silent_connection_is_kept_alive() {
     let certificates = Certificates::new();
     let broker = Broker::start(&Security::None);
     let front = Front::start(&certificates, "server", &broker);
-    let (port, sent) = counting_relay(front.port).await;
-    let mut settings = settings(&format!("quic://localhost:{port}"), "silent");
-    settings.tls = Some(certificates.client("client"));
-    settings.keep_alive_s = 600;
-    let (uplink, mut events) = Uplink::spawn(settings).unwrap();
-    next(&mut events, connected).await;
+    let (relay, uplink, _events) = silent(&front, &certificates).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = relay.sent.load(Relaxed);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = sent.load(std::sync::atomic::Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    let after = sent.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(after > before, "nothing was sent in 15 s");
+    let after = relay.sent.load(Relaxed);
+    assert!(after > before, "nothing was sent in 2 s");
     assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
+}
+
+/// Nothing is in flight and nobody says that the path is gone: only the idle timeout can tell.
+#[tokio::test]
+async fn a_path_that_dies_in_silence_is_given_up() {
+    let certificates = Certificates::new();
+    let broker = Broker::start(&Security::None);
+    let front = Front::start(&certificates, "server", &broker);
+    let (relay, _uplink, mut events) = silent(&front, &certificates).await;
+    relay.cut.store(true, Relaxed);
+    // Within 30 s; the front itself would give up after 60 s.
+    let reason = next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.to_string()),
+        _ => None,
+    })
+    .await;
+    assert!(reason.contains("timed out"), "{reason}");
 }

@@ -192,6 +192,7 @@ impl Settings {
             uplink.streams,
         );
         uplink.early_connect = section.flag("early_connect", uplink.early_connect);
+        uplink.quic_silence = quic_silence(section, uplink.quic_silence);
         let policies = [
             ("set_aside", uplink::Refused::SetAside),
             ("wait", uplink::Refused::Wait),
@@ -242,6 +243,11 @@ impl Settings {
             replies,
         })
     }
+}
+
+fn quic_silence(section: &mut Section<'_>, default: Duration) -> Duration {
+    let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(section.integer("quic_silence_ms", 1_000..=300_000, default_ms))
 }
 
 /// Refuses options of QUIC that cannot do anything.

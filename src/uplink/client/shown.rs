@@ -43,11 +43,7 @@ impl Shown {
         Ok(Shown {
             security: match &settings.tls {
                 None => None,
-                Some(files) => Some(Security::new(
-                    files,
-                    &settings.endpoints,
-                    settings.early_connect,
-                )?),
+                Some(files) => Some(Security::new(files, settings)?),
             },
             #[cfg(feature = "identity")]
             number: None,
@@ -71,10 +67,9 @@ impl Shown {
                     cert_file: chosen.cert_file,
                     key: chosen.key,
                 };
-                let (endpoints, early) = (settings.endpoints.clone(), settings.early_connect);
+                let settings = settings.clone();
                 // A token takes its time.
-                let made =
-                    tokio::task::spawn_blocking(move || Security::new(&files, &endpoints, early));
+                let made = tokio::task::spawn_blocking(move || Security::new(&files, &settings));
                 let made = made.await.expect("reading certificates does not panic");
                 self.security = match made {
                     Ok(security) => Some(security),

@@ -22,6 +22,7 @@ use super::tcp;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
 use crate::uplink::lane::Lanes;
+use crate::uplink::settings::Settings;
 use split::Split;
 
 /// The protocol by which the server knows what the connection is for.
@@ -31,10 +32,9 @@ const ALPN: &[u8] = b"mqtt";
 const HANDSHAKE: Duration = Duration::from_secs(4);
 /// Time between the starts of attempts at the addresses of one name.
 const STAGGER: Duration = Duration::from_millis(250);
-/// Silence after which a probe keeps the address translation on the way alive; common ones forget after 30 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Silence after which the connection is given up. The session gives up earlier where it waits for an answer.
-const IDLE: Duration = Duration::from_secs(45);
+/// The connection is given up after so many times the silence that a probe ends: two probes may be lost. The session
+/// gives up earlier where it waits for an answer.
+const SILENCES: u32 = 3;
 /// Bytes that the broker may send ahead of our reading.
 const RECEIVE_WINDOW_BYTES: u32 = 1 << 20;
 
@@ -47,18 +47,23 @@ pub(in crate::uplink) struct Quic {
 
 impl Quic {
     /// Prepares connections with these certificates.
-    pub(in crate::uplink) fn new(tls: &ClientTls, early: bool) -> Result<Quic, CryptoError> {
+    pub(in crate::uplink) fn new(
+        tls: &ClientTls,
+        settings: &Settings,
+    ) -> Result<Quic, CryptoError> {
+        let silence = settings.quic_silence;
+        let idle = (SILENCES * silence).try_into();
         let mut transport = TransportConfig::default();
         transport
-            .max_idle_timeout(Some(IDLE.try_into().expect("45 s fit into a QUIC timeout")))
-            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_idle_timeout(Some(idle.expect("a few minutes fit into a QUIC timeout")))
+            .keep_alive_interval(Some(silence))
             // The server opens no stream of its own in MQTT over QUIC, and datagrams are not used.
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None)
             .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
             .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
-        let mut client = ClientConfig::new(tls.quic(ALPN, early)?);
+        let mut client = ClientConfig::new(tls.quic(ALPN, settings.early_connect)?);
         client
             .version(QUIC_VERSION)
             .transport_config(Arc::new(transport));
