@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes guards of the session, of the downlink and of the identity's files away, one at a time, and shows that a test notices.
+"""Takes guards of the session, its streams, the standby, the downlink and the identity's files away, one at a time, and shows that a test notices.
 
     lab/session_mutants.py             all of them, and a table
     lab/session_mutants.py WORD...     only those whose name or test has one of the words
@@ -24,6 +24,9 @@ TESTS = {
     "session": ["--lib", "uplink::session"],
     "downlink": ["--lib", "downlink::"],
     "identity": ["--lib", "power_cuts"],
+    "standby": ["--lib", "uplink::standby"],
+    "streams": ["--test", "uplink", "quic::"],
+    "shares": ["--test", "agent", "lanes"],
 }
 
 # (test, name, file below src, piece, what takes its place)
@@ -43,6 +46,32 @@ MUTANTS = [
     ("session", "no PUBACK for a message of another connection", "uplink/session/downlink.rs", "let current = receipt.connection == self.connections && self.is_connected();", "let current = self.is_connected();"),
     ("session", "where parking is full other topics go on", "uplink/session/send.rs", "self.settings.refused == Refused::Wait || !self.shed()", "self.settings.refused == Refused::Wait || self.parking.messages() > 0"),
     ("session", "a broker that sends more than it may is not read from", "uplink/session/downlink.rs", "self.unconfirmed > usize::from(self.settings.receive_max)", "self.unconfirmed > usize::MAX - usize::from(self.settings.receive_max)"),
+    ("session", "only a CONNECT that keeps the session goes early", "uplink/codec/write.rs", ".is_some_and(|flags| flags & CLEAN_START == 0)", ".is_some()"),
+    ("standby", "one failure is none", "uplink/standby.rs", "let enough = attempts >= settings.attempts_min;", "let enough = attempts > 0 && settings.attempts_min > 0;"),
+    ("standby", "a share must have failed", "uplink/standby.rs", "probe || (enough && share)", "probe || enough || share"),
+    ("standby", "a failed probe opens at once", "uplink/standby.rs", "probe || (enough && share)", "(enough && share) && !probe"),
+    ("standby", "attempts are forgotten", "uplink/standby.rs", "breaker.forget(now_ms.saturating_sub(settings.window_ms));", ""),
+    ("standby", "what is blocked is left at once", "uplink/standby.rs", "Outcome::Blocked => true,", "Outcome::Blocked => probe,"),
+    ("standby", "it is left longer each time", "uplink/standby.rs", "1_u64.checked_shl(breaker.opened).unwrap_or(u64::MAX)", "1_u64"),
+    ("standby", "and not for ever", "uplink/standby.rs", "open_ms.min(settings.open_ms_max)", "open_ms"),
+    ("standby", "the way back waits for the calm", "uplink/standby.rs", "find(|&index| calm && self.may_try(index, now_ms))", "find(|&index| self.may_try(index, now_ms) || calm)"),
+    ("standby", "slow is left only for something else", "uplink/standby.rs", "let other = |index| index != current && self.may_try(index, now_ms);", "let other = |index| index == current || self.may_try(index, now_ms);"),
+    ("standby", "an endpoint is always named", "uplink/standby.rs", "(0..self.breakers.len()).min_by_key(until).unwrap_or(0)", "(0..self.breakers.len()).max_by_key(until).unwrap_or(0)"),
+    ("streams", "messages have streams of their own", "uplink/transport/quic/split.rs", "if packet[0] >> 4 != PUBLISH {", "if packet[0] >> 4 != PUBLISH || header > 0 {"),
+    ("streams", "a topic by number is on its topic's stream", "uplink/transport/quic/split.rs", "return *self.aliases.get(&alias?)?;", "return alias.and(None);"),
+    ("streams", "what is not read holds nothing else", "uplink/transport/quic/split.rs", "            Poll::Pending => break,\n        }\n    }\n    Ok(())", "            Poll::Pending => return Err(io::Error::other(\"full\")),\n        }\n    }\n    Ok(())"),
+    ("streams", "the ring has room behind what is not answered", "uplink/session/window.rs", "const RING_FACTOR: usize = 8;", "const RING_FACTOR: usize = 1;"),
+    ("streams", "a broker without data streams gets one", "uplink/client/task.rs", "                    self.lanes.give_up(index);\n", ""),
+    ("streams", "data streams without an answer are left", "uplink/client/task.rs", "if failed || (split && matches!(lost, Lost::AckTimeout { .. })) {", "if failed && (split || matches!(lost, Lost::AckTimeout { .. })) {"),
+    ("streams", "a data stream that ends is noticed", "uplink/transport/quic/split.rs", "                    Ok(true) => {\n                        self.failed = true;\n", "                    Ok(true) => {\n"),
+    ("streams", "nothing but CONNECT goes early", "uplink/transport/quic.rs", "send.write_all(hello).await.is_ok()", "send.write_all(&[hello, &[0xc0, 0]].concat()).await.is_ok()"),
+    ("streams", "a CONNECT that was not taken is said again", "uplink/transport/quic.rs", "let taken = accepted.await && sent;", "let taken = accepted.await || sent;"),
+    ("streams", "silence is probed", "uplink/transport/quic.rs", ".keep_alive_interval(Some(silence))", ".keep_alive_interval(None)"),
+    ("streams", "silence ends", "uplink/transport/quic.rs", ".max_idle_timeout(Some(idle.expect(\"a few minutes fit into a QUIC timeout\")))", ".max_idle_timeout(idle.map(|_| None).expect(\"\"))"),
+    ("streams", "UDP without an answer is believed at once", "uplink/error.rs", "            Lost::NoUdp { .. } => Outcome::Blocked,\n", ""),
+    ("streams", "what is slow is left", "uplink/client/task.rs", "                .and_then(|()| self.slow(index))\n", ""),
+    ("streams", "a connection proves its endpoint while it stands", "uplink/client/task.rs", "self.standby.ended(index, Outcome::Proven, now_ms);", ""),
+    ("shares", "a class has a share of what is under way", "sinks/uplink/deliver.rs", "_ if !self.parts.streams => return true,", "_ if self.inflight_max > 0 => return true,"),
     ("downlink", "no PUBACK before the message is stored", "downlink/inbox.rs", "                self.append(frames).await?;\n                let mut books", "                drop(self.append(frames));\n                let mut books"),
     ("downlink", "a repeat is not stored", "downlink/inbox.rs", "if message.duplicate && id", "if message.duplicate && self.settings.name.is_empty() && id"),
     ("downlink", "an id that is used again is another message", "downlink/known.rs", "digest: u64::from_le_bytes(*digest),", "digest: u64::from_le_bytes(*digest) >> 63 >> 1,"),
@@ -77,6 +106,14 @@ def copy():
         shutil.copy(source, target)
 
 
+def prepare():
+    """What tests use beside the sources: programs in Python, and the drivers beside the agent."""
+    link = TREE / "target/lab"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(ROOT / "target/lab")
+
+
 def passes(test):
     """Whether the test passes, and what it said. What does not compile is no verdict."""
     environment = os.environ | {
@@ -97,6 +134,7 @@ def passes(test):
 def main():
     words = sys.argv[1:]
     copy()
+    prepare()
     survived = 0
     chosen = [m for m in MUTANTS if not words or any(word in m[0] or word in m[1] for word in words)]
     for test in {m[0] for m in chosen}:
