@@ -67,7 +67,7 @@ MUTANTS = [
     ("streams", "nothing but CONNECT goes early", "uplink/transport/quic.rs", "send.write_all(hello).await.is_ok()", "send.write_all(&[hello, &[0xc0, 0]].concat()).await.is_ok()"),
     ("streams", "a CONNECT that was not taken is said again", "uplink/transport/quic.rs", "let taken = accepted.await && sent;", "let taken = accepted.await || sent;"),
     ("streams", "silence is probed", "uplink/transport/quic.rs", ".keep_alive_interval(Some(silence))", ".keep_alive_interval(None)"),
-    ("streams", "silence ends", "uplink/transport/quic.rs", ".max_idle_timeout(Some(idle.expect(\"a few minutes fit into a QUIC timeout\")))", ".max_idle_timeout(idle.map(|_| None).expect(\"\"))"),
+    ("streams", "silence ends", "uplink/transport/quic.rs", ".max_idle_timeout(Some(idle.expect(\"a few minutes fit into a QUIC timeout\")))", ".max_idle_timeout(idle.map(|_: quinn::IdleTimeout| None).expect(\"\"))"),
     ("streams", "UDP without an answer is believed at once", "uplink/error.rs", "            Lost::NoUdp { .. } => Outcome::Blocked,\n", ""),
     ("streams", "what is slow is left", "uplink/client/task.rs", "                .and_then(|()| self.slow(index))\n", ""),
     ("streams", "a connection proves its endpoint while it stands", "uplink/client/task.rs", "self.standby.ended(index, Outcome::Proven, now_ms);", ""),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use dunlin::uplink::{BreakerState, Event, Events, Lane, Lost, TlsFiles, Uplink};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
 use crate::lab::{Lab, quic_front};
@@ -52,6 +52,15 @@ impl Front {
 }
 
 /// The first event that `wanted` makes something of.
+/// Why the next connection ended.
+async fn disconnected(events: &mut Events) -> String {
+    next(events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.to_string()),
+        _ => None,
+    })
+    .await
+}
+
 fn connected(event: &Event) -> Option<String> {
     match event {
         Event::Connected { endpoint, .. } => Some(endpoint.to_string()),
@@ -150,11 +159,7 @@ async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens()
     settings.backoff.stable = Duration::from_millis(300);
     let (uplink, mut events) = Uplink::spawn(settings).unwrap();
     let start = Instant::now();
-    let reason = next(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(reason.to_string()),
-        _ => None,
-    })
-    .await;
+    let reason = disconnected(&mut events).await;
     assert!(reason.contains("UDP is blocked"), "{reason}");
     let endpoint = next(&mut events, connected).await;
     assert!(endpoint.starts_with("mqtts://"), "{endpoint}");
@@ -356,8 +361,8 @@ async fn refused_closed_and_unanswered_data_streams_fall_back_to_one() {
 }
 
 /// Connects, loses the connection, and connects again; the stream frames that came as early data, whether there were
-/// packets of it, and how often the broker saw CONNECT.
-async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize) {
+/// packets of it, how often the broker saw CONNECT, and why connections ended.
+async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize, Vec<String>) {
     let certificates = Certificates::new();
     let broker = Broker::start(&Security::None);
     let told = broker.dir().join("early");
@@ -388,7 +393,16 @@ async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize) {
     for token in 100..200 {
         publish(token).await.unwrap();
     }
-    acked(&mut events, 199).await;
+    let mut lost = Vec::new();
+    next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => {
+            lost.push(reason.to_string());
+            None
+        }
+        Event::Acked { last: 199, .. } => Some(()),
+        _ => None,
+    })
+    .await;
     assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
     let told = std::fs::read_to_string(told).unwrap_or_default();
     let frames = told
@@ -400,7 +414,8 @@ async fn early_data(forget: bool) -> (Vec<Vec<u8>>, bool, usize) {
         })
         .collect();
     let connects = broker.logged("New client connected from 127.0.0.1");
-    (frames, told.lines().any(|line| line == "packet"), connects)
+    let packets = told.lines().any(|line| line == "packet");
+    (frames, packets, connects, lost)
 }
 
 async fn acked(events: &mut Events, wanted: u64) {
@@ -413,7 +428,7 @@ async fn acked(events: &mut Events, wanted: u64) {
 
 #[tokio::test]
 async fn nothing_but_connect_goes_before_the_handshake_is_done() {
-    let (frames, packets, _) = early_data(false).await;
+    let (frames, packets, ..) = early_data(false).await;
     assert!(packets, "no early data was sent");
     // The bytes on the stream behind its id, and its length where it is not the last of the packet: one CONNECT, whole.
     let [frame] = &frames[..] else {
@@ -435,11 +450,12 @@ async fn nothing_but_connect_goes_before_the_handshake_is_done() {
 
 #[tokio::test]
 async fn a_broker_that_takes_no_early_data_gets_connect_again() {
-    let (frames, packets, connects) = early_data(true).await;
+    let (frames, packets, connects, lost) = early_data(true).await;
     assert!(packets, "no early data was sent");
     assert!(frames.is_empty(), "{frames:x?}");
     // Ours, the other's, and ours again.
     assert_eq!(connects, 3);
+    assert_eq!(lost.len(), 1, "only the one that was taken over: {lost:?}");
 }
 
 /// Relays datagrams, and counts those of the client.
@@ -501,12 +517,14 @@ async fn a_silent_connection_is_kept_alive() {
     let certificates = Certificates::new();
     let broker = Broker::start(&Security::None);
     let front = Front::start(&certificates, "server", &broker);
-    let (relay, uplink, _events) = silent(&front, &certificates).await;
+    let (relay, uplink, mut events) = silent(&front, &certificates).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = relay.sent.load(Relaxed);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Longer than the idle timeout.
+    let lost = timeout(Duration::from_secs(3), disconnected(&mut events)).await;
+    assert!(lost.is_err(), "{lost:?}");
     let after = relay.sent.load(Relaxed);
-    assert!(after > before, "nothing was sent in 2 s");
+    assert!(after > before, "nothing was sent in 3 s");
     assert_eq!(uplink.drain(Duration::from_secs(5)).await.unacked, 0);
 }
 
@@ -519,10 +537,6 @@ async fn a_path_that_dies_in_silence_is_given_up() {
     let (relay, _uplink, mut events) = silent(&front, &certificates).await;
     relay.cut.store(true, Relaxed);
     // Within 30 s; the front itself would give up after 60 s.
-    let reason = next(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(reason.to_string()),
-        _ => None,
-    })
-    .await;
+    let reason = disconnected(&mut events).await;
     assert!(reason.contains("timed out"), "{reason}");
 }
