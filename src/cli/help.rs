@@ -198,7 +198,7 @@ DIR is STATE_DIR/sinks/SINK/buffer, for example /var/lib/dunlin/sinks/cloud/buff
 #[cfg(feature = "tools")]
 pub(super) const SUB: &str = "\
 Follows what is being sent, from the broker's side: subscribes with the endpoint and certificates of an uplink sink
-and shows one row a channel, with its latest value, rate, duplicates and holes.
+and shows one row a channel, with its latest value, limits, rate, duplicates and holes.
 
 Usage: dunlin sub CONFIG [--sink NAME] [--filter TOPIC] [--json] [--seconds N]
 

@@ -1,6 +1,7 @@
 //! `dunlin sub`: follows what is being sent, from the broker's side.
 
 mod json;
+mod limits;
 mod screen;
 
 use super::args::Sub;
@@ -12,6 +13,7 @@ use crate::exit::Exit;
 use crate::payload::{self, ItemBody, Message};
 use crate::record::{Quality, Value};
 use crate::uplink::{Event, Qos, Retained, Subscription, Uplink};
+use limits::{Level, Levels};
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -133,6 +135,7 @@ struct View {
     rows: BTreeMap<(String, String), Row>,
     hidden: u64,
     streams: BTreeMap<(String, String), Stream>,
+    levels: Levels,
     screen: Option<Screen>,
 }
 
@@ -147,6 +150,7 @@ impl View {
             rows: BTreeMap::new(),
             hidden: 0,
             streams: BTreeMap::new(),
+            levels: Levels::default(),
             screen,
         }
     }
@@ -206,7 +210,10 @@ impl View {
                     unit,
                     quality,
                     ..
-                } => (ch, short(value), unit, quality_name(quality)),
+                } => {
+                    self.levels.learn(&message.stream, &ch, &value, ROWS_MAX);
+                    (ch, short(value), unit, quality_name(quality))
+                }
                 ItemBody::Frame { ch, bytes, quality } => {
                     let size = format!("{} bytes", bytes.len());
                     (ch, size, String::new(), quality_name(quality))
@@ -257,7 +264,9 @@ impl View {
         };
         let now = Instant::now();
         self.rows.values_mut().for_each(|row| row.mark(now));
-        screen.draw(&self.lines(now)).map_err(|error| {
+        // Whoever wants no colours says so (no-color.org).
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        screen.draw(&self.lines(now, colours)).map_err(|error| {
             let message = format!("cannot write to the terminal: {error}");
             Failure::new(Exit::Internal, message)
         })
@@ -269,30 +278,36 @@ impl View {
         if self.json || self.messages == 0 {
             return Ok(());
         }
-        print(&self.lines(Instant::now()).join("\n")).map(drop)
+        print(&self.lines(Instant::now(), false).join("\n")).map(drop)
     }
 
-    fn lines(&self, now: Instant) -> Vec<String> {
+    fn lines(&self, now: Instant, colours: bool) -> Vec<String> {
         let mut lines = vec![format!(
             "{}  {}  {} records in {} messages",
             self.filter, self.state, self.records, self.messages
         )];
         let mut table = Table::new([
-            "stream", "channel", "value", "unit", "quality", "records", "per s",
+            "stream", "channel", "value", "unit", "quality", "limits", "records", "per s",
         ]);
-        for ((stream, channel), row) in &self.rows {
+        // The heading has none.
+        let mut levels = vec![Level::Within];
+        for (key, row) in &self.rows {
+            let level = self.levels.of(key);
+            levels.push(level);
             table.row([
-                stream.clone(),
-                channel.clone(),
+                key.0.clone(),
+                key.1.clone(),
                 row.value.clone(),
                 row.unit.clone(),
                 row.quality.to_owned(),
+                level.name().to_owned(),
                 row.records.to_string(),
                 row.rate(now)
                     .map_or_else(String::new, |rate| format!("{rate:.1}")),
             ]);
         }
-        lines.extend(table.lines());
+        let rows = table.lines().into_iter().zip(levels);
+        lines.extend(rows.map(|(line, level)| if colours { level.colour(&line) } else { line }));
         if self.hidden > 0 {
             lines.push(format!("and {} records of further channels", self.hidden));
         }

@@ -3,6 +3,8 @@
 use crate::support::{Agent, Broker, dunlin, free_port, wait_for};
 use crate::{SOON, UNAVAILABLE, USAGE, ill, well};
 use serde_json::Value;
+#[cfg(feature = "telemetry")]
+use std::{fs, process::Command};
 
 fn config(endpoint: &str) -> String {
     format!(
@@ -72,6 +74,47 @@ fn sub_follows_what_is_sent_and_leaves_the_agent_alone() {
     );
     agent.stop();
     assert_eq!(agent.count("/uplinked"), agent.count("/produced"));
+}
+
+/// Counts from 0 and so passes its limits, for which a terminal has colours and a file has words.
+#[cfg(feature = "telemetry")]
+#[test]
+fn sub_shows_values_against_their_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let database = dir.path().join("limits.toml");
+    let limits =
+        "version = '1'\n[parameters.n]\nunit = 'Cel'\nyellow_high = 300\nred_high = 800\n";
+    fs::write(&database, limits).unwrap();
+    let transform = format!(
+        "[transforms.cal]\ntype = \"calibrate\"\ninputs = [\"sim\"]\ndatabase = {database:?}\n\n[sinks.cloud]"
+    );
+    let config = config(&broker.endpoint())
+        .replace("[sinks.cloud]", &transform)
+        .replace(
+            "\"uplink\"\ninputs = [\"sim\"]",
+            "\"uplink\"\ninputs = [\"cal\"]",
+        );
+    let mut agent = Agent::new(dir.path(), &config);
+    agent.start();
+    let file = agent.config();
+    let file = file.to_str().unwrap();
+    let bin = env!("CARGO_BIN_EXE_dunlin");
+    let on_terminal = |more: &str| {
+        let command = format!("{more} {bin} sub {file} --seconds 6");
+        let run = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .output();
+        String::from_utf8_lossy(&run.expect("script is of every Debian").stdout).into_owned()
+    };
+    let seen = on_terminal("");
+    for (code, word) in [("33", "yellow high"), ("31", "red high")] {
+        let mut lines = seen.lines().filter(|line| line.contains(word));
+        let line = lines.next().unwrap_or_else(|| panic!("{word}: {seen}"));
+        assert!(line.contains(&format!("\u{1b}[{code}msim")), "{line:?}");
+        assert!(line.contains("Cel"), "{line:?}");
+    }
+    agent.stop();
 }
 
 #[test]
