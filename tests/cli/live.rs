@@ -83,8 +83,7 @@ fn sub_shows_values_against_their_limits() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path());
     let database = dir.path().join("limits.toml");
-    let limits =
-        "version = '1'\n[parameters.n]\nunit = 'Cel'\nyellow_high = 300\nred_high = 800\n";
+    let limits = "version = '1'\n[parameters.n]\nunit = 'Cel'\nyellow_high = 300\nred_high = 800\n";
     fs::write(&database, limits).unwrap();
     let transform = format!(
         "[transforms.cal]\ntype = \"calibrate\"\ninputs = [\"sim\"]\ndatabase = {database:?}\n\n[sinks.cloud]"

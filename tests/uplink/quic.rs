@@ -158,17 +158,15 @@ async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens()
     settings.standby.open_ms = 200;
     settings.backoff.stable = Duration::from_millis(300);
     let (uplink, mut events) = Uplink::spawn(settings).unwrap();
-    let start = Instant::now();
     let reason = disconnected(&mut events).await;
     assert!(reason.contains("UDP is blocked"), "{reason}");
-    let endpoint = next(&mut events, connected).await;
+    // What is blocked is not tried twice.
+    let endpoint = next(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => panic!("{reason}"),
+        event => connected(event),
+    })
+    .await;
     assert!(endpoint.starts_with("mqtts://"), "{endpoint}");
-    // One handshake's bound, one wait, and no second try of what is blocked.
-    assert!(
-        start.elapsed() < Duration::from_secs(9),
-        "{:?}",
-        start.elapsed()
-    );
 
     uplink.publish(0, "t/order", "0").await.unwrap();
     next(&mut events, |event| match event {
