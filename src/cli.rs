@@ -43,6 +43,8 @@ pub struct Process {
     pub stderr_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Whether terminals are to have no colours.
+    pub no_colours: bool,
     /// Primitive whose self-test is to fail; `None` but in tests.
     pub wrong_answer: Option<String>,
 }
@@ -115,7 +117,10 @@ pub fn run(process: Process) -> Result<Exit, Failure> {
         #[cfg(feature = "tools")]
         Command::Buffer { action, dir } => buffer::buffer(action, &dir),
         #[cfg(feature = "tools")]
-        Command::Sub(request) => sub::sub(&request, &defaults, process.stdout_is_terminal),
+        Command::Sub(request) => {
+            let terminal = process.stdout_is_terminal;
+            sub::sub(&request, &defaults, terminal, !process.no_colours)
+        }
         #[cfg(all(feature = "tools", feature = "telemetry"))]
         Command::Telemetry(request) => telemetry::decode(&request),
         #[cfg(all(feature = "tools", feature = "telemetry"))]

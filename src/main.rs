@@ -26,6 +26,8 @@ fn start() -> Result<Exit> {
         credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
+        // Whoever wants no colours says so (no-color.org).
+        no_colours: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
         wrong_answer: wrong_answer(),
     };
     Ok(dunlin::cli::run(process)?)

@@ -5,7 +5,7 @@
 
 mod endpoints;
 
-pub use endpoints::Endpoints;
+pub use endpoints::{Breaker, Endpoint, Endpoints};
 
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

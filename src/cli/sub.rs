@@ -27,7 +27,12 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 const ROWS_MAX: usize = 200;
 
 /// Follows until Ctrl-C or the bound.
-pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<Exit, Failure> {
+pub(super) fn sub(
+    request: &Sub,
+    defaults: &Defaults,
+    terminal: bool,
+    colours: bool,
+) -> Result<Exit, Failure> {
     let plan = sound(&request.config, defaults, None)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let uplinks: Vec<_> = plan
@@ -74,7 +79,7 @@ pub(super) fn sub(request: &Sub, defaults: &Defaults, terminal: bool) -> Result<
         } else {
             None
         };
-        let mut view = View::new(filter, request.json, screen);
+        let mut view = View::new(filter, request.json, screen, colours);
         let mut draw = interval(DRAW);
         let end = async {
             match request.seconds {
@@ -137,10 +142,11 @@ struct View {
     streams: BTreeMap<(String, String), Stream>,
     levels: Levels,
     screen: Option<Screen>,
+    colours: bool,
 }
 
 impl View {
-    fn new(filter: String, json: bool, screen: Option<Screen>) -> View {
+    fn new(filter: String, json: bool, screen: Option<Screen>, colours: bool) -> View {
         View {
             filter,
             json,
@@ -152,6 +158,7 @@ impl View {
             streams: BTreeMap::new(),
             levels: Levels::default(),
             screen,
+            colours,
         }
     }
 
@@ -264,12 +271,12 @@ impl View {
         };
         let now = Instant::now();
         self.rows.values_mut().for_each(|row| row.mark(now));
-        // Whoever wants no colours says so (no-color.org).
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        screen.draw(&self.lines(now, colours)).map_err(|error| {
-            let message = format!("cannot write to the terminal: {error}");
-            Failure::new(Exit::Internal, message)
-        })
+        screen
+            .draw(&self.lines(now, self.colours))
+            .map_err(|error| {
+                let message = format!("cannot write to the terminal: {error}");
+                Failure::new(Exit::Internal, message)
+            })
     }
 
     /// The last table, where it stays.

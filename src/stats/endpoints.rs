@@ -1,30 +1,52 @@
 //! What is known of the endpoints of an uplink, for the status file.
 
-use crate::uplink::{BreakerState, Standing};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use tokio::time::Instant;
 
 /// The endpoints of an uplink, in the order of preference.
 #[derive(Debug, Default)]
-pub struct Endpoints(Mutex<Vec<Standing>>);
+pub struct Endpoints(Mutex<Vec<Endpoint>>);
+
+/// What is known of one endpoint.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its URL.
+    pub name: String,
+    /// Whether the connection that stands is to it.
+    pub connected: bool,
+    /// Its circuit breaker.
+    pub breaker: Breaker,
+    /// Failed attempts within the breaker's window, when an attempt last ended.
+    pub failures: usize,
+}
+
+/// A circuit breaker.
+#[derive(Clone, Copy, Debug)]
+pub enum Breaker {
+    /// The endpoint may be tried.
+    Closed,
+    /// It is left alone until then; later than that it is half-open.
+    Open(Instant),
+    /// What comes next decides.
+    HalfOpen,
+}
 
 impl Endpoints {
     /// What is known now.
-    pub fn set(&self, standings: Vec<Standing>) {
+    pub fn set(&self, endpoints: Vec<Endpoint>) {
         // A list is valid at every instant, so that a panic elsewhere cannot have left it half-made.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = standings;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = endpoints;
     }
 }
 
 /// One endpoint as the status file has it.
 #[derive(Serialize)]
-struct Row {
-    endpoint: String,
+struct Row<'a> {
+    endpoint: &'a str,
     connected: bool,
     /// `closed`, `open` or `half-open`.
     breaker: &'static str,
-    /// Failed attempts within the breaker's window, when an attempt last ended.
     failures: usize,
     /// How long it is left alone from now, in milliseconds.
     open_ms: u64,
@@ -32,28 +54,26 @@ struct Row {
 
 impl Serialize for Endpoints {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let standings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        serializer.collect_seq(standings.iter().map(|standing| {
+        let endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        serializer.collect_seq(endpoints.iter().map(|endpoint| {
             // Time has passed since it was told.
-            let open_ms = match standing.breaker {
-                BreakerState::Open { until_ms } => {
-                    let until = standing.since + Duration::from_millis(until_ms);
-                    let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let open_ms = match endpoint.breaker {
+                Breaker::Open(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
                     u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
                 }
-                BreakerState::Closed | BreakerState::HalfOpen => 0,
+                Breaker::Closed | Breaker::HalfOpen => 0,
             };
-            let breaker = match standing.breaker {
-                BreakerState::Closed => "closed",
-                BreakerState::Open { .. } if open_ms > 0 => "open",
-                BreakerState::Open { .. } | BreakerState::HalfOpen => "half-open",
+            let breaker = match endpoint.breaker {
+                Breaker::Closed => "closed",
+                Breaker::Open(_) if open_ms > 0 => "open",
+                Breaker::Open(_) | Breaker::HalfOpen => "half-open",
             };
-            let endpoint = standing.endpoint.to_string();
             Row {
-                endpoint,
-                connected: standing.connected,
+                endpoint: &endpoint.name,
+                connected: endpoint.connected,
                 breaker,
-                failures: standing.failures,
+                failures: endpoint.failures,
                 open_ms,
             }
         }))
@@ -64,27 +84,26 @@ impl Serialize for Endpoints {
 mod tests {
     use super::*;
     use serde_json::json;
-    use tokio::time::Instant;
+    use std::time::Duration;
 
     #[test]
     fn an_open_breaker_is_half_open_once_its_time_is_over() {
         let now = Instant::now();
-        let standing = |breaker, since| Standing {
-            endpoint: "mqtt://127.0.0.1:1883".parse().unwrap(),
+        let endpoint = |breaker| Endpoint {
+            name: "mqtt://127.0.0.1:1883".to_owned(),
             connected: false,
             breaker,
-            since,
             failures: 2,
         };
         let endpoints = Endpoints::default();
         assert_eq!(serde_json::to_value(&endpoints).unwrap(), json!([]));
-        let open = |until_ms| BreakerState::Open { until_ms };
-        endpoints.set(vec![
-            standing(open(3_600_000), now),
-            standing(open(0), now),
-            standing(BreakerState::HalfOpen, now),
-            standing(BreakerState::Closed, now),
-        ]);
+        let all = [
+            Breaker::Open(now + Duration::from_hours(1)),
+            Breaker::Open(now),
+            Breaker::HalfOpen,
+            Breaker::Closed,
+        ];
+        endpoints.set(all.map(endpoint).to_vec());
         let rows = serde_json::to_value(&endpoints).unwrap();
         let breakers: Vec<_> = (0..4).map(|at| rows[at]["breaker"].clone()).collect();
         assert_eq!(breakers, ["open", "half-open", "half-open", "closed"]);

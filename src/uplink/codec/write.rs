@@ -175,3 +175,27 @@ pub(crate) fn ping(out: &mut Vec<u8>) {
 pub(crate) fn disconnect(out: &mut Vec<u8>, reason: ReasonCode) {
     out.extend_from_slice(&[0xE0, 2, reason.0, 0]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uplink::session::Session;
+    use crate::uplink::settings::Settings;
+
+    #[test]
+    fn only_a_connect_that_asks_for_the_session_may_go_early() {
+        let endpoint: crate::uplink::Endpoint = "mqtt://127.0.0.1".parse().unwrap();
+        let mut settings = Settings::new(vec![endpoint.clone()], "gw");
+        let connect = |settings: &Settings| {
+            let mut session = Session::new(settings.clone(), 1);
+            session.open(endpoint.clone(), 0);
+            session.output().to_vec()
+        };
+        assert!(!keeps_session(&connect(&settings)), "a clean start");
+        // With this the first connection asks for the session of an earlier process.
+        settings.confirm_messages = true;
+        assert!(keeps_session(&connect(&settings)));
+        assert!(!keeps_session(&[]));
+        assert!(!keeps_session(&[0x10, 0x80]));
+    }
+}

@@ -560,19 +560,6 @@ fn malformed_packets_end_the_connection_and_never_panic() {
 }
 
 #[test]
-fn only_a_connect_that_asks_for_the_session_may_be_said_twice() {
-    let mut s = Script::connected_with(settings(), &[]);
-    s.session.close();
-    s.session.open(settings().endpoints[0].clone(), 0);
-    assert!(codec::keeps_session(s.session.output()));
-    let mut fresh = Session::new(settings(), 1);
-    fresh.open(settings().endpoints[0].clone(), 0);
-    assert!(!codec::keeps_session(fresh.output()), "a clean start");
-    assert!(!codec::keeps_session(&[]));
-    assert!(!codec::keeps_session(&[0x10, 0x80]));
-}
-
-#[test]
 fn the_window_bounds_messages_and_bytes_over_the_whole_ring_of_ids() {
     let mut settings = settings();
     settings.inflight_max = 3;
