@@ -12,7 +12,7 @@
 #                                          earlier run was ended; root
 #   scripts/durability.sh --board-cuts [N] N power cuts of an emulated board, ext4 and f2fs (10); goes on likewise
 #   scripts/durability.sh --block-log [N]  a board's disk replayed at every flush, N disks each of ext4 and f2fs (20; 0: all)
-#   scripts/durability.sh --disk-errors [N]   N failed writes and flushes of a board's disk (4)
+#   scripts/durability.sh --disk-errors [N]   N reads, writes and flushes of a board's disk that fail by QEMU's blkdebug (9)
 #   scripts/durability.sh --mutants        each guard of src/buffer taken away in turn: its tests must turn red
 #   scripts/durability.sh --report         adds up what the rigs found when they last ran here; runs those that never did
 #
@@ -86,7 +86,12 @@ rig_block_log() {
     for fs in "${pids[@]}"; do wait "$fs" || failed=1; done
     return "$failed"
 }
-rig_disk_errors() { board && keep "disk errors" python3 lab/disk_errors.py --errors "${1:-4}"; }
+rig_disk_errors() {
+    board
+    heading "control: disk errors that the agent's syncs hide"
+    python3 lab/disk_errors.py --errors 2 --control
+    keep "disk errors" python3 lab/disk_errors.py --errors "${1:-9}"
+}
 rig_mutants() { keep mutants python3 lab/mutants.py; }
 
 # number WORD FILES...: the sum of the numbers behind a word.
