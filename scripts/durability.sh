@@ -26,9 +26,10 @@ cd "$root"
 results=target/durability
 mkdir -p "$results"
 
-# The binary that is killed is optimised as a release is, and quicker to link.
+# The binary that is killed is optimised as a release is, and quicker to link. Built with the tests of the whole workspace, as
+# the stage `campaign` and the rigs below build it: a part alone has other features, and would be compiled anew.
 build() {
-    cargo build --locked --profile campaign --package dunlin --package dunlin-drivers
+    cargo test --locked --profile campaign --workspace --no-run
     agent=(--binary target/campaign/dunlin --drivers target/campaign/drivers)
 }
 
@@ -45,7 +46,7 @@ keep() {
 }
 
 rig_states() {
-    keep "crash states" cargo nextest run --locked --cargo-profile campaign --profile campaign --package dunlin --lib \
+    keep "crash states" cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace \
         --no-capture --no-tests fail campaign_crash_states
 }
 rig_kills() { build && keep kills python3 lab/kill_syscalls.py "${agent[@]}" --kills "${1:-5000}"; }
@@ -53,7 +54,7 @@ rig_injections() { build && keep injections python3 lab/inject_syscalls.py "${ag
 rig_full() { build && keep "full disks" python3 lab/full_disk.py "${agent[@]}" --cycles "${1:-3}"; }
 rig_flips() {
     DUNLIN_TEST_FLIPS_MB=${1:-64} keep flips cargo nextest run --locked --cargo-profile campaign --profile campaign \
-        --package dunlin --lib --no-capture --no-tests fail campaign_flips
+        --workspace --no-capture --no-tests fail campaign_flips
 }
 rig_cuts() {
     build
