@@ -4,6 +4,7 @@ The disk is a drive with a volatile cache (drive.py), served to QEMU by nbd.py f
 a port of virtio-serial into a file as it is said; what the disk held at the start comes by another, as a tar archive.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -52,15 +53,20 @@ def fsck(path, fs):
     return f"{command[0]}: {done.stdout}{done.stderr}" if bad else ""
 
 
-def initrd(path, config, lying):
+# What comes before the C library in these modes of store-init.
+PRELOADED = {"lie": "no_sync", "deaf": "deaf_sync"}
+
+
+def initrd(path, config, mode):
     """initrd-store, and behind it an archive with the agent's configuration."""
     tree = path.with_suffix(".tree")
     (tree / "etc").mkdir(parents=True)
     (tree / "etc/dunlin.toml").write_text(config)
-    if lying:
+    if mode in PRELOADED:
+        name = PRELOADED[mode]
         (tree / "lib").mkdir()
-        source = ROOT / "lab/board/no_sync.c"
-        command = ["aarch64-linux-gnu-gcc", "-shared", "-fPIC", "-nostdlib", "-o", tree / "lib/no_sync.so", source]
+        source = ROOT / f"lab/board/{name}.c"
+        command = ["aarch64-linux-gnu-gcc", "-shared", "-fPIC", "-nostdlib", "-o", tree / f"lib/{name}.so", source]
         subprocess.run(command, check=True)
     names = "\n".join(str(name.relative_to(tree)) for name in sorted(tree.rglob("*")))
     made = subprocess.run(
@@ -74,9 +80,9 @@ def initrd(path, config, lying):
 
 
 class Board:
-    """A boot. Ends with `cut`, or with `close`."""
+    """A boot. Ends with `cut`, or with `close`. With `stops` QEMU stops the board where its disk is full."""
 
-    def __init__(self, root, image, fs, mode, config, log=None, sector=None):
+    def __init__(self, root, image, fs, mode, config, log=None, sector=None, stops=False):
         self.root, self.fs, self.sector = root, fs, sector or SECTOR[fs]
         root.mkdir(parents=True, exist_ok=True)
         self.drive = Drive(image)
@@ -84,16 +90,19 @@ class Board:
         self.acks, self.store, self.console = root / "acks", root / "store", root / "console"
         for path in (self.acks, self.store):
             path.write_bytes(b"")
-        initrd(root / "initrd", config, mode == "lie")
+        initrd(root / "initrd", config, mode)
         command = [
             "setpriv", "--pdeathsig", "KILL", "qemu-system-aarch64", "-nodefaults", "-display", "none", "-no-reboot",
             "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", "1", "-m", "256",
             "-kernel", MADE / "kernel", "-initrd", root / "initrd",
             "-append", f"console=ttyAMA0 quiet loglevel=3 panic=-1 dunlin.fs={fs} dunlin.mode={mode}",
-            "-blockdev", f"driver=nbd,node-name=disk,server.type=unix,server.path={root / 'nbd'}",
-            "-device", 
-            f"virtio-blk-device,drive=disk,write-cache=on,logical_block_size={self.sector},physical_block_size={self.sector}",
-             "-device", "virtio-serial-device",
+            "-blockdev", f"driver=nbd,node-name=medium,server.type=unix,server.path={root / 'nbd'}",
+            # Above it, so that what is below can be exchanged: qmp.py.
+            "-blockdev", "driver=raw,node-name=disk,file=medium",
+            "-device",
+            f"virtio-blk-device,drive=disk,write-cache=on,logical_block_size={self.sector},physical_block_size={self.sector},"
+            f"rerror=report,werror={'enospc' if stops else 'report'}",
+            "-qmp", f"unix:{root / 'qmp'},server=on,wait=off", "-device", "virtio-serial-device",
             "-chardev", f"file,id=log,path={self.acks}", "-device", "virtserialport,chardev=log,name=log",
             "-chardev", f"file,id=store,path={self.store},append=on", "-device", "virtserialport,chardev=store,name=store",
             "-serial", "stdio",
@@ -151,9 +160,26 @@ class Board:
         self.drive.flush()
         return fsck(self.drive.backing, self.fs)
 
-    def go(self):
-        self.process.stdin.write(b"go\n")
+    def go(self, word="go"):
+        self.process.stdin.write(f"{word}\n".encode())
         self.process.stdin.flush()
+
+    def ask(self, word):
+        """What the board answers to `status` or `written` while its agent runs."""
+        before = len(self.answers(word))
+        self.go(word)
+        self.wait_for(f"the board answers {word}", lambda: len(self.answers(word)) > before)
+        return self.answers(word)[-1]
+
+    def answers(self, word):
+        """What came by the console after a word, as far as the lines are whole."""
+        whole = self.console.read_text(errors="replace").rpartition("\n")[0]
+        said = (line.partition(f"store-init: {word} ") for line in whole.splitlines())
+        return [answer.strip() for _, found, answer in said if found]
+
+    def status(self):
+        """What the agent says of its uplink."""
+        return json.loads(self.ask("status"))["sinks"]["cloud"]
 
     def cut(self, seed, target):
         """The power goes: the drive first, most often at a write, then the board. As Drive.cut."""

@@ -12,7 +12,7 @@
 #                                          earlier run was ended; root
 #   scripts/durability.sh --board-cuts [N] N power cuts of an emulated board, ext4 and f2fs (10); goes on likewise
 #   scripts/durability.sh --block-log [N]  a board's disk replayed at every flush, N disks each of ext4 and f2fs (20; 0: all)
-#   scripts/durability.sh --disk-errors [N]   N failed writes and flushes of a board's disk (4)
+#   scripts/durability.sh --disk-errors [N]   N reads, writes and flushes of a board's disk that fail by QEMU's blkdebug (9)
 #   scripts/durability.sh --mutants        each guard of src/buffer taken away in turn: its tests must turn red
 #   scripts/durability.sh --report         adds up what the rigs found when they last ran here; runs those that never did
 #
@@ -26,9 +26,10 @@ cd "$root"
 results=target/durability
 mkdir -p "$results"
 
-# The binary that is killed is optimised as a release is, and quicker to link.
+# The binary that is killed is optimised as a release is, and quicker to link. Built with the tests of the whole workspace, as
+# the stage `campaign` and the rigs below build it: a part alone has other features, and would be compiled anew.
 build() {
-    cargo build --locked --profile campaign --package dunlin --package dunlin-drivers
+    cargo test --locked --profile campaign --workspace --no-run
     agent=(--binary target/campaign/dunlin --drivers target/campaign/drivers)
 }
 
@@ -45,7 +46,7 @@ keep() {
 }
 
 rig_states() {
-    keep "crash states" cargo nextest run --locked --cargo-profile campaign --profile campaign --package dunlin --lib \
+    keep "crash states" cargo nextest run --locked --cargo-profile campaign --profile campaign --workspace \
         --no-capture --no-tests fail campaign_crash_states
 }
 rig_kills() { build && keep kills python3 lab/kill_syscalls.py "${agent[@]}" --kills "${1:-5000}"; }
@@ -53,7 +54,7 @@ rig_injections() { build && keep injections python3 lab/inject_syscalls.py "${ag
 rig_full() { build && keep "full disks" python3 lab/full_disk.py "${agent[@]}" --cycles "${1:-3}"; }
 rig_flips() {
     DUNLIN_TEST_FLIPS_MB=${1:-64} keep flips cargo nextest run --locked --cargo-profile campaign --profile campaign \
-        --package dunlin --lib --no-capture --no-tests fail campaign_flips
+        --workspace --no-capture --no-tests fail campaign_flips
 }
 rig_cuts() {
     build
@@ -86,7 +87,12 @@ rig_block_log() {
     for fs in "${pids[@]}"; do wait "$fs" || failed=1; done
     return "$failed"
 }
-rig_disk_errors() { board && keep "disk errors" python3 lab/disk_errors.py --errors "${1:-4}"; }
+rig_disk_errors() {
+    board
+    heading "control: disk errors that the agent's syncs hide"
+    python3 lab/disk_errors.py --errors 2 --control
+    keep "disk errors" python3 lab/disk_errors.py --errors "${1:-9}"
+}
 rig_mutants() { keep mutants python3 lab/mutants.py; }
 
 # number WORD FILES...: the sum of the numbers behind a word.

@@ -115,17 +115,22 @@ impl Engine {
 
     fn try_append(&mut self, class: Class, batches: &[Batch]) -> Result<u64, Error> {
         let need = log::group_bytes(batches);
-        let mut again = true;
+        let mut failed = None;
         loop {
             if self.logs[class as usize].room() < need {
                 self.rotate(class)?;
             }
             match self.logs[class as usize].append(batches) {
                 // The segment is poisoned; the frames are still here, so they go to a new one, once.
-                Err(e) if again && e.is_retryable() => again = false,
+                Err(e) if failed.is_none() && e.is_retryable() => failed = Some(e),
                 outcome => {
                     let frames: usize = batches.iter().map(Batch::len).sum();
                     if outcome.is_ok() {
+                        if let Some(e) = failed {
+                            tracing::warn!(
+                                "a segment is given up, its last group went to a new one: {e}"
+                            );
+                        }
                         self.shared.counters.frames_durable.add(frames as u64);
                     }
                     return outcome;
