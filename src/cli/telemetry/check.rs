@@ -11,12 +11,12 @@ use std::path::Path;
 pub(in crate::cli) fn check(file: &Path) -> Result<Exit, Failure> {
     let text = fs::read_to_string(file).map_err(|error| {
         let message = format!(
-            "cannot read {}: {error}.\n  Remedy: give the file of a telemetry database, TOML in UTF-8.",
+            "cannot read {}: {error}.\n  Remedy: give the file of a telemetry database, TOML or XTCE in UTF-8.",
             file.display()
         );
         Failure::new(Exit::Unavailable, message)
     })?;
-    let database = database::read(&text).map_err(|list| {
+    let database = database::read(file, &text).map_err(|list| {
         let file = file.to_owned();
         Failure::new(Exit::Config, Problems { file, list })
     })?;
@@ -26,5 +26,8 @@ pub(in crate::cli) fn check(file: &Path) -> Result<Exit, Failure> {
         file.display(),
         database.version
     ))?;
+    for passed in &database.passed {
+        print(passed)?;
+    }
     Ok(Exit::Ok)
 }
