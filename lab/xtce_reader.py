@@ -120,9 +120,15 @@ def packets(file, seed, count):
     chance = random.Random(seed)
     names = [name for name, container in definition.containers.items() if not container.abstract and container.base_container_name]
     warnings.simplefilter("ignore")
+    counts = {}
     for _ in range(count):
         name = chance.choice(names)
-        packet = made(definition, name, chance)
+        packet = bytearray(made(definition, name, chance))
+        # Counts of packets go on, each APID by itself, so that none is missing or late.
+        parts, apid = packet[2] >> 6, int.from_bytes(packet[:2], "big") & 0x7FF
+        packet[2:4] = (parts << 14 | counts.get(apid, 0) % 16384).to_bytes(2, "big")
+        counts[apid] = counts.get(apid, 0) + 1
+        packet = bytes(packet)
         read = definition.parse_bytes(packet)
         values = {}
         for key, value in read.items():

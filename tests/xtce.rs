@@ -1,7 +1,9 @@
 //! Telemetry databases in XTCE: the same packets are read by them as by the same database in TOML, and as by a reader of
-//! others' making.
+//! others' making. In xtce/decode.rs, what the command line makes of a recording by them.
 #![cfg(feature = "xtce")]
 
+#[path = "xtce/decode.rs"]
+mod decode;
 mod support;
 
 use dunlin::telemetry::database::field::Raw;
