@@ -15,12 +15,12 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 
-runs_message=1000000 runs_text=200000 runs_config=10000 runs_store=2500
+runs_message=1000000 runs_text=200000 runs_tree=100000 runs_config=10000 runs_store=2500
 declare -A runs=([reply]=$runs_message [request]=$runs_message [mqtt]=$runs_text [payload]=$runs_text [token]=$runs_text [config]=$runs_config
-    [buffer]=$runs_store [ccsds]=$runs_text [checksum]=$runs_message [database]=$runs_text [time]=$runs_text)
-# Several frames of the target, and a few bytes behind the parameters of a checksum.
-declare -A input_max_bytes=([ccsds]=512 [checksum]=64)
-targets=(reply request token mqtt payload config buffer ccsds checksum database time)
+    [buffer]=$runs_store [ccsds]=$runs_text [checksum]=$runs_message [database]=$runs_text [xtce]=$runs_tree [time]=$runs_text)
+# Several frames of the target, a few bytes behind the parameters of a checksum, a whole database.
+declare -A input_max_bytes=([ccsds]=512 [checksum]=64 [xtce]=8192)
+targets=(reply request token mqtt payload config buffer ccsds checksum database xtce time)
 if [[ $# -gt 0 ]]; then
     [[ -n ${runs[$1]:-} ]] || die "there is no target ${1@Q}" "one of: ${targets[*]}"
     targets=("$1")

@@ -167,6 +167,12 @@ pub(super) struct Telemetry {
     pub file: PathBuf,
     /// Options, `key=value`: those of a `decode_ccsds`.
     pub options: Vec<(String, String)>,
+    /// A telemetry database: values instead of the packets that it knows.
+    pub database: Option<PathBuf>,
+    /// Where to draw curves of the values.
+    pub plot: Option<PathBuf>,
+    /// Which curves; all if there are none.
+    pub channels: Vec<String>,
     /// Whether the file is packets and nothing else.
     pub packets: bool,
     /// Print JSON lines instead of a table.
@@ -199,7 +205,7 @@ struct Words {
 }
 
 /// Flags that take a value.
-const VALUED: [&str; 15] = [
+const VALUED: [&str; 17] = [
     "log",
     "log-format",
     "dir",
@@ -209,6 +215,8 @@ const VALUED: [&str; 15] = [
     "read-path",
     "network",
     "can",
+    "database",
+    "plot",
     "interval-ms",
     "seconds",
     "sink",
@@ -488,6 +496,9 @@ impl Words {
         }
         Ok(Command::Telemetry(Telemetry {
             options: self.options()?,
+            database: self.value("database")?.map(PathBuf::from),
+            plot: self.value("plot")?.map(PathBuf::from),
+            channels: self.texts("channel")?,
             packets: self.flag("packets"),
             json: self.flag("json"),
             file: self.path("FILE")?,

@@ -212,14 +212,19 @@ Decodes a recording of CCSDS telemetry as the transform decode_ccsds does: one l
 end the counts. The file is the stream of bits that a receiver gave, in which markers stand before the frames.
 
 Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--json]
+                               [--database DB [--plot OUT.svg [--channel NAME]...]]
        dunlin telemetry check DB
 
   -o KEY=VALUE  a key of decode_ccsds, such as frame_bytes, randomised, protocol, secondary; see docs/pipeline.md
   --packets     the file is space packets, one behind the other, without frames
+  --database    a telemetry database: values and alarms in place of the packets that it knows
+  --plot        draw curves of the values over the times of their packets, or over packets where `time` is not given
+  --channel     a parameter that is drawn; all where none is given, up to 16
   --json        one line of JSON for each, with all bytes
 
   dunlin telemetry decode pass7.bin -o frame_bytes=1115 -o frame_bytes_max=1115 -o randomised=true
   dunlin telemetry decode packets.bin --packets -o secondary=pus-c -o 'time={code=\"cds\"}' --json
+  dunlin telemetry decode packets.bin --packets --database craft.xml --plot power.svg --channel BATTERY --channel PANEL
 
 Exit code 65 if there is no packet in it.
 

@@ -1,6 +1,9 @@
 //! `dunlin telemetry`: what is in a file of telemetry, decoded as a `decode_ccsds` of the agent would.
 
 mod check;
+mod lines;
+mod meaning;
+mod plot;
 
 pub(super) use check::check;
 
@@ -9,17 +12,17 @@ use super::{Failure, print};
 use crate::config::parse;
 use crate::exit::Exit;
 use crate::pipeline::{Ack, Batch, Ledger, Transform as _};
-use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
-use crate::telemetry::packet::{HEADER_BYTES, Header};
+use crate::record::{Body, Channel, Class, Kind, Quality, Record};
+use crate::telemetry::packet::Header;
 use crate::transforms::{self, Transform};
+use lines::Lines;
+use meaning::Meaning;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a packet that a line of the table shows.
-const SHOWN_BYTES: usize = 16;
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -34,15 +37,20 @@ pub(super) fn decode(request: &Telemetry) -> Result<Exit, Failure> {
         Failure::new(Exit::Unavailable, message)
     };
     let mut transform = configured(request)?;
+    let mut meaning = Meaning::of(request)?;
     let mut bytes = File::open(file).map_err(|error| unreadable(&error))?;
     let mut out = Lines {
         out: BufWriter::new(io::stdout().lock()),
         json: request.json,
-        packets: 0,
     };
-    let shown = out
-        .heading()
-        .and_then(|()| run(&mut transform, &mut bytes, request.packets, &mut out));
+    let shown = out.heading().map_err(Broken::Out).and_then(|()| {
+        run(
+            (&mut transform, meaning.as_mut()),
+            &mut bytes,
+            request.packets,
+            &mut out,
+        )
+    });
     match shown {
         Ok(()) => {}
         Err(Broken::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -54,7 +62,7 @@ pub(super) fn decode(request: &Telemetry) -> Result<Exit, Failure> {
         }
         Err(Broken::In(error)) => return Err(unreadable(&error)),
     }
-    let packets = out.packets;
+    let packets = transform.tally().map_or(0, |tally| tally.get("packets"));
     drop(out);
     let counts = transform.tally().map(|tally| json!(&*tally));
     if request.json {
@@ -74,6 +82,9 @@ pub(super) fn decode(request: &Telemetry) -> Result<Exit, Failure> {
             file.display()
         );
         return Err(Failure::new(Exit::Data, message));
+    }
+    if let Some(meaning) = meaning {
+        meaning.finish()?;
     }
     Ok(Exit::Ok)
 }
@@ -111,7 +122,7 @@ enum Broken {
 }
 
 fn run(
-    transform: &mut Transform,
+    (transform, mut meaning): (&mut Transform, Option<&mut Meaning>),
     file: &mut impl Read,
     packets: bool,
     out: &mut Lines<impl Write>,
@@ -163,7 +174,11 @@ fn run(
         }
         for batch in made.drain(..) {
             for record in batch.records.iter() {
-                out.record(record).map_err(Broken::Out)?;
+                let shown = match &mut meaning {
+                    Some(meaning) => meaning.take(record, |record, said| out.record(record, said)),
+                    None => out.record(record, None),
+                };
+                shown.map_err(Broken::Out)?;
             }
             batch.ack.done();
         }
@@ -183,99 +198,4 @@ fn whole_packets(bytes: &[u8]) -> usize {
         at += header.total_bytes;
     }
     at
-}
-
-/// What is printed.
-struct Lines<W> {
-    out: W,
-    json: bool,
-    packets: u64,
-}
-
-impl<W: Write> Lines<W> {
-    fn heading(&mut self) -> Result<(), Broken> {
-        if self.json {
-            return Ok(());
-        }
-        let heading = ["channel", "count", "bytes", "data"];
-        let [channel, count, bytes, data] = heading;
-        writeln!(self.out, "{channel:<24} {count:>6} {bytes:>6}  {data}").map_err(Broken::Out)
-    }
-
-    fn record(&mut self, record: &Record) -> io::Result<()> {
-        match &record.body {
-            Body::Frame {
-                channel,
-                bytes,
-                quality,
-            } if *quality == Quality::Good => {
-                self.packets += 1;
-                self.packet(&channel.name, bytes)
-            }
-            Body::Frame { channel, bytes, .. } => self.line(
-                || json!({ "channel": channel.name, "refused": hex(bytes) }),
-                || format!("{:<24} {:>6} {:>6}  refused", channel.name, "", bytes.len()),
-            ),
-            Body::Sample { channel, value, .. } => self.line(
-                || json!({ "channel": channel.name, "value": whole(*value), "unit": channel.unit }),
-                || {
-                    format!(
-                        "{:<24} {:>6} {:>6}  {value} {}",
-                        channel.name, "", "", channel.unit
-                    )
-                },
-            ),
-            Body::Gap(gap) => self.line(
-                || json!({ "gap": gap.detail, "lost": gap.lost }),
-                || {
-                    let lost = gap.lost.unwrap_or(0);
-                    format!(
-                        "{:<24} {:>6} {:>6}  {lost} lost: {}",
-                        "gap", "", "", gap.detail
-                    )
-                },
-            ),
-        }
-    }
-
-    fn packet(&mut self, channel: &str, bytes: &[u8]) -> io::Result<()> {
-        let count = Header::read(bytes).map(|header| header.count);
-        let data = bytes.get(HEADER_BYTES..).unwrap_or_default();
-        self.line(
-            || json!({ "channel": channel, "count": count, "packet": hex(bytes) }),
-            || {
-                let more = if data.len() > SHOWN_BYTES { "..." } else { "" };
-                let shown = hex(&data[..data.len().min(SHOWN_BYTES)]);
-                let count = count.unwrap_or(0);
-                format!("{channel:<24} {count:>6} {:>6}  {shown}{more}", bytes.len())
-            },
-        )
-    }
-
-    fn line(
-        &mut self,
-        json: impl FnOnce() -> serde_json::Value,
-        text: impl FnOnce() -> String,
-    ) -> io::Result<()> {
-        if self.json {
-            writeln!(self.out, "{}", json())
-        } else {
-            writeln!(self.out, "{}", text())
-        }
-    }
-}
-
-fn whole(value: Value) -> Option<i64> {
-    match value {
-        Value::Int(value) => Some(value),
-        Value::Float(_) | Value::Bool(_) => None,
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let each = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    each.collect()
 }

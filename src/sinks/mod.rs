@@ -3,7 +3,7 @@
 mod console;
 mod file;
 mod line;
-mod time;
+pub(crate) mod time;
 mod uplink;
 
 use crate::buffer;

@@ -5,7 +5,7 @@
 /// The date is computed as Howard Hinnant describes in "chrono-Compatible Low-Level Date Algorithms", function
 /// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>): the calendar repeats every 400 years of
 /// 146097 days, counted here from 0000-03-01 so that the leap day ends a year.
-pub(super) fn rfc3339(wall_ns: i64) -> String {
+pub(crate) fn rfc3339(wall_ns: i64) -> String {
     let second = wall_ns.div_euclid(1_000_000_000);
     let nanos = wall_ns.rem_euclid(1_000_000_000);
     let (days, in_day) = (second.div_euclid(86_400), second.rem_euclid(86_400));

@@ -1,26 +1,31 @@
-//! The telemetry database: which fields a packet has, and what the values of a parameter mean. Read whole from TOML
-//! (docs/telemetry.md), or not at all; it never changes afterwards.
+//! The telemetry database: which fields a packet has, and what the values of a parameter mean. Read whole from TOML or
+//! XTCE (docs/telemetry.md), or not at all; it never changes afterwards.
 
 pub mod curve;
 pub mod field;
 pub mod limit;
 mod read;
 mod units;
-
-pub use read::read;
+#[cfg(feature = "xtce")]
+pub mod xtce;
 
 use super::packet::{HEADER_BYTES, Header};
 use super::pus::Issue;
+use crate::config::Problem;
 use curve::Curve;
 use field::{Layout, Raw};
 use limit::Limits;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Most fields of one packet, those of arrays counted each.
 pub const FIELDS_MAX: usize = 4096;
 /// Most packets, and most parameters.
 pub const ENTRIES_MAX: usize = 65_536;
+/// Longest name, in bytes.
+const NAME_BYTES_MAX: usize = 127;
 
 /// All of it.
 #[derive(Debug, PartialEq)]
@@ -29,8 +34,12 @@ pub struct Database {
     pub version: Arc<str>,
     /// How secondary headers are read, for packets that are told by service and subtype.
     pub secondary: Option<Issue>,
-    packets: HashMap<Key, Packet>,
+    packets: HashMap<Key, Vec<Packet>>,
+    /// Packets that no APID tells, for those that no other one takes.
+    others: Vec<Packet>,
     parameters: HashMap<String, Parameter>,
+    /// What of the file is not of telemetry and was not read, for people.
+    pub passed: Vec<String>,
 }
 
 /// What tells packets apart.
@@ -45,8 +54,10 @@ pub struct Key {
 /// One kind of packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packet {
-    /// For people.
+    /// For people. No two packets share one.
     pub name: String,
+    /// What holds of such a packet, beside its key. The first one of a key whose tests hold takes it.
+    pub when: Vec<Test>,
     /// In the order of the file.
     pub fields: Vec<Field>,
 }
@@ -58,8 +69,8 @@ pub struct Field {
     pub name: String,
     /// Where it is.
     pub layout: Layout,
-    /// Without this it has no value.
-    pub valid_if: Option<Condition>,
+    /// Unless each of these holds it has no value.
+    pub valid_if: Vec<Condition>,
 }
 
 /// A condition on a field that stands before.
@@ -67,8 +78,28 @@ pub struct Field {
 pub struct Condition {
     /// Its place among the fields.
     pub field: usize,
-    /// Least and greatest value.
-    pub range: (f64, f64),
+    /// What its value is.
+    pub range: Range,
+}
+
+/// A condition on bits of a packet, wherever they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Test {
+    /// Where they are.
+    pub layout: Layout,
+    /// What their value is.
+    pub range: Range,
+}
+
+/// Values that a condition allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The least.
+    pub low: f64,
+    /// The greatest.
+    pub high: f64,
+    /// Whether it is all others that are allowed.
+    pub outside: bool,
 }
 
 /// What values of one name mean.
@@ -95,6 +126,48 @@ pub enum Found {
     Short,
 }
 
+/// Largest text of a database, in bytes.
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
+
+/// Reads a database, as XTCE where the file's name ends in `.xml` or its text begins as XML does, else as TOML. Gives all
+/// its problems, in the order of their lines, where there is one.
+pub fn read(file: &Path, text: &str) -> Result<Database, Vec<Problem>> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(vec![Problem {
+            line: 0,
+            key: String::new(),
+            what: format!("has {} bytes, more than {TEXT_BYTES_MAX}", text.len()),
+            remedy: "split the database by what is needed".to_owned(),
+        }]);
+    }
+    let named = file.extension().and_then(OsStr::to_str);
+    let is_xml = named.is_some_and(|ending| ending.eq_ignore_ascii_case("xml"))
+        || text
+            .trim_start_matches('\u{feff}')
+            .trim_start()
+            .starts_with('<');
+    if is_xml {
+        read_xml(text)
+    } else {
+        read::read(text)
+    }
+}
+
+#[cfg(feature = "xtce")]
+fn read_xml(text: &str) -> Result<Database, Vec<Problem>> {
+    xtce::read(text)
+}
+
+#[cfg(not(feature = "xtce"))]
+fn read_xml(_: &str) -> Result<Database, Vec<Problem>> {
+    Err(vec![Problem {
+        line: 1,
+        key: String::new(),
+        what: "is XML, which this build does not read".to_owned(),
+        remedy: "install the full build, or write the database in TOML".to_owned(),
+    }])
+}
+
 impl Database {
     /// The kind of a packet; that of its APID alone where its service is not in the database.
     pub fn packet(&self, bytes: &[u8]) -> Option<&Packet> {
@@ -103,9 +176,15 @@ impl Database {
         let issue = self.secondary.filter(|_| header.secondary);
         let read = issue.and_then(|issue| issue.read(bytes.get(HEADER_BYTES..)?));
         let service = read.map(|secondary| (secondary.service, secondary.subtype));
-        let known = service.and_then(|_| self.packets.get(&Key { apid, service }));
-        let service = None;
-        known.or_else(|| self.packets.get(&Key { apid, service }))
+        let takes = |kind: &&Packet| kind.when.iter().all(|test| test.holds(bytes));
+        let of = |service| {
+            let kinds = self.packets.get(&Key { apid, service })?;
+            kinds.iter().find(takes)
+        };
+        let known = service.and_then(|service| of(Some(service)));
+        known
+            .or_else(|| of(None))
+            .or_else(|| self.others.iter().find(takes))
     }
 
     /// What is known of a name. An array's elements, `NAME.0` and so on, share what is known of `NAME`.
@@ -120,12 +199,9 @@ impl Database {
 
     /// Packets, fields, parameters.
     pub fn size(&self) -> (usize, usize, usize) {
-        let fields = self
-            .packets
-            .values()
-            .map(|packet| packet.fields.len())
-            .sum();
-        (self.packets.len(), fields, self.parameters.len())
+        let kinds = || self.packets.values().flatten().chain(&self.others);
+        let fields = kinds().map(|packet| packet.fields.len()).sum();
+        (kinds().count(), fields, self.parameters.len())
     }
 }
 
@@ -135,10 +211,9 @@ impl Packet {
         // Numbers of the fields before, for conditions.
         let mut numbers = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
-            let holds = field.valid_if.as_ref().is_none_or(|condition| {
+            let holds = field.valid_if.iter().all(|condition| {
                 let number: &Option<f64> = &numbers[condition.field];
-                let (low, high) = condition.range;
-                number.is_some_and(|number| (low..=high).contains(&number))
+                number.is_some_and(|number| condition.range.has(number))
             });
             let found = if holds {
                 field.layout.read(bytes).map_or(Found::Short, Found::Value)
@@ -151,6 +226,35 @@ impl Packet {
             });
             out(field, found);
         }
+    }
+}
+
+impl Test {
+    /// Whether it holds of a packet.
+    fn holds(&self, packet: &[u8]) -> bool {
+        let number = self.layout.read(packet).and_then(|raw| raw.number());
+        number.is_some_and(|number| self.range.has(number))
+    }
+}
+
+impl Range {
+    /// This value and no other.
+    pub fn only(value: f64) -> Range {
+        Range::between(value, value)
+    }
+
+    /// From one value to another one.
+    pub fn between(low: f64, high: f64) -> Range {
+        Range {
+            low,
+            high,
+            outside: false,
+        }
+    }
+
+    /// Whether a value is in it. What is no number is in none.
+    pub fn has(&self, value: f64) -> bool {
+        !value.is_nan() && (self.low..=self.high).contains(&value) != self.outside
     }
 }
 

@@ -138,8 +138,13 @@ impl State {
         let Some(found) = found else {
             return true;
         };
-        if let Value::Int(number) = value {
-            let label = plan.parameter.label(*number);
+        let number = match value {
+            Value::Int(number) => Some(*number),
+            Value::Bool(flag) => Some(i64::from(*flag)),
+            Value::Float(_) => None,
+        };
+        if let Some(number) = number {
+            let label = plan.parameter.label(number);
             if label != self.label.as_deref() {
                 self.label = label.map(str::to_owned);
                 made.records.extend(label.map(|label| {

@@ -3,7 +3,7 @@
 
 use crate::config::{Problem, Section};
 use crate::stats::Tally;
-use crate::telemetry::database::{Database, read};
+use crate::telemetry::database::{Database, TEXT_BYTES_MAX, read};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,8 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Largest file, in bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most problems of a file that are reported at once.
 const PROBLEMS_MAX: usize = 20;
 
@@ -22,7 +20,7 @@ const PROBLEMS_MAX: usize = 20;
 enum LoadError {
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    #[error("has {0} bytes, more than {FILE_BYTES_MAX}")]
+    #[error("has {0} bytes, more than {TEXT_BYTES_MAX}")]
     Large(u64),
     #[error("line {}: {}: {}", .0[0].line, .0[0].key, .0[0].what)]
     Wrong(Vec<Problem>),
@@ -44,10 +42,10 @@ fn look(file: &Path) -> io::Result<Look> {
 
 fn load(file: &Path) -> Result<Database, LoadError> {
     let bytes = fs::metadata(file)?.len();
-    if bytes > FILE_BYTES_MAX {
+    if bytes > TEXT_BYTES_MAX as u64 {
         return Err(LoadError::Large(bytes));
     }
-    read(&fs::read_to_string(file)?).map_err(LoadError::Wrong)
+    read(file, &fs::read_to_string(file)?).map_err(LoadError::Wrong)
 }
 
 /// The database of one transform.

@@ -21,6 +21,8 @@ pub enum Curve {
     Polynomial(Vec<f64>),
     /// Straight pieces between points.
     Linear(Points),
+    /// The value of each point up to the next one.
+    Steps(Points),
     /// A natural cubic spline through points; the second derivative at each.
     Spline(Points, Vec<f64>),
     /// These values and no others, each within half a unit.
@@ -124,6 +126,10 @@ impl Curve {
                 let part = (x - points.x[at]) / (points.x[at + 1] - points.x[at]);
                 points.y[at] * (1.0 - part) + points.y[at + 1] * part
             }
+            Curve::Steps(points) => {
+                let (at, x) = points.piece(value)?;
+                points.y[at + usize::from(x >= points.x[at + 1])]
+            }
             Curve::Spline(points, second) => {
                 let (at, x) = points.piece(value)?;
                 let step = points.x[at + 1] - points.x[at];
@@ -189,6 +195,25 @@ mod tests {
             (None, None, None)
         );
         assert_eq!(on.at(f64::NAN), None);
+    }
+
+    #[test]
+    fn steps_hold_until_the_next_point() {
+        let all = [(0.0, 5.0), (10.0, 15.0), (20.0, 7.0)];
+        let steps = |outside| Curve::Steps(points(&all, outside));
+        for (x, wanted) in [
+            (0.0, 5.0),
+            (9.9, 5.0),
+            (10.0, 15.0),
+            (19.0, 15.0),
+            (20.0, 7.0),
+        ] {
+            assert!(near(steps(Outside::Bad).at(x), wanted), "{x}");
+        }
+        let none = steps(Outside::Bad);
+        assert_eq!((none.at(-0.1), none.at(20.1)), (None, None));
+        let on = steps(Outside::Extrapolate);
+        assert!(near(on.at(-1.0), 5.0) && near(on.at(99.0), 7.0));
     }
 
     /// A natural spline has no bend at its ends; its second derivatives between, solved by hand.

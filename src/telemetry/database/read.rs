@@ -1,9 +1,12 @@
-//! A database from its text. All that is wrong with it is found at once, and then there is none.
+//! A database from TOML. All that is wrong with it is found at once, and then there is none.
 
 use super::curve::{Curve, Outside, POINTS_MAX, Points};
 use super::field::{Coding, Layout};
 use super::limit::Limits;
-use super::{Condition, Database, ENTRIES_MAX, FIELDS_MAX, Field, Key, Packet, Parameter, units};
+use super::{
+    Condition, Database, ENTRIES_MAX, FIELDS_MAX, Field, Key, NAME_BYTES_MAX, Packet, Parameter,
+    Range, units,
+};
 use crate::config::{Problem, Section, nearest, parse_all};
 use crate::telemetry::packet::{HEADER_BYTES, IDLE_APID, PACKET_BYTES_MAX};
 use crate::telemetry::pus::Issue;
@@ -12,13 +15,11 @@ use std::sync::Arc;
 
 /// Longest packet, in bits.
 const PACKET_BITS_MAX: u64 = 8 * PACKET_BYTES_MAX as u64;
-/// Longest name, in bytes.
-const NAME_BYTES_MAX: usize = 127;
 
 type Curves = BTreeMap<String, Arc<Curve>>;
 
 /// Reads a database; or all its problems, in the order of their lines.
-pub fn read(text: &str) -> Result<Database, Vec<Problem>> {
+pub(super) fn read(text: &str) -> Result<Database, Vec<Problem>> {
     let (made, problems) = parse_all(text, |root, _| database(root, text));
     match made.flatten() {
         Some(database) if problems.is_empty() => Ok(database),
@@ -47,13 +48,17 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
         let key = key(&mut section, secondary);
         let fields = fields(&mut section);
         let Some(key) = key else { continue };
-        let packet = Packet { name, fields };
-        let other = packets.get(&key).map(|other: &Packet| other.name.clone());
-        if let Some(other) = other {
-            let what = format_args!("is that of packets.{other}, too");
+        let packet = Packet {
+            name,
+            when: Vec::new(),
+            fields,
+        };
+        let kinds: &mut Vec<Packet> = packets.entry(key).or_default();
+        if let Some(other) = kinds.first() {
+            let what = format_args!("is that of packets.{}, too", other.name);
             section.problem("apid", what, "tell them apart by service and subtype");
         }
-        packets.insert(key, packet);
+        kinds.push(packet);
     }
     let mut parameters = HashMap::new();
     for (name, section) in bounded(root, "parameters") {
@@ -64,7 +69,9 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
         version: format!("{}-{sum:08x}", version?).into(),
         secondary,
         packets,
+        others: Vec::new(),
         parameters,
+        passed: Vec::new(),
     })
 }
 
@@ -84,7 +91,7 @@ fn bounded<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<(String, Sectio
 }
 
 fn curve(mut section: Section<'_>) -> Option<Curve> {
-    let kind = section.kind(&["polynomial", "linear", "spline", "table"]);
+    let kind = section.kind(&["polynomial", "linear", "steps", "spline", "table"]);
     let (key, made) = match kind {
         None => {
             section.ignore();
@@ -126,10 +133,10 @@ fn curve(mut section: Section<'_>) -> Option<Curve> {
             ];
             let outside = section.choice("outside", &choices, Outside::Bad);
             let points = Points::new(&points, 2, outside);
-            let made = if kind == "spline" {
-                points.and_then(Curve::spline)
-            } else {
-                points.map(Curve::Linear)
+            let made = match kind {
+                "spline" => points.and_then(Curve::spline),
+                "steps" => points.map(Curve::Steps),
+                _ => points.map(Curve::Linear),
             };
             ("points", made)
         }
@@ -174,9 +181,11 @@ fn fields(packet: &mut Section<'_>) -> Vec<Field> {
             let _ = section.section("valid_if").map(Section::ignore);
             continue;
         };
-        let valid_if = section
+        let valid_if: Vec<Condition> = section
             .section("valid_if")
-            .and_then(|table| condition(table, &fields));
+            .and_then(|table| condition(table, &fields))
+            .into_iter()
+            .collect();
         if !names.insert(name.clone()) {
             section.problem("name", format_args!("is {name:?} again"), "choose another");
         }
@@ -262,8 +271,8 @@ fn condition(mut section: Section<'_>, before: &[Field]) -> Option<Condition> {
     let is = section.number("is");
     let (min, max) = (section.number("min"), section.number("max"));
     let range = match (is, min, max) {
-        (Some(is), None, None) => (is, is),
-        (None, min, max) if min.or(max).is_some() => (
+        (Some(is), None, None) => Range::only(is),
+        (None, min, max) if min.or(max).is_some() => Range::between(
             min.unwrap_or(f64::NEG_INFINITY),
             max.unwrap_or(f64::INFINITY),
         ),

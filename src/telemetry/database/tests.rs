@@ -3,6 +3,10 @@ use super::*;
 use crate::telemetry::testing::Chance;
 use std::fmt::Write as _;
 
+fn read(text: &str) -> Result<Database, Vec<Problem>> {
+    super::read(Path::new("db.toml"), text)
+}
+
 fn good(text: &str) -> Database {
     read(text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
 }

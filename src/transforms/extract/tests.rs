@@ -96,6 +96,18 @@ fn a_database_changes_while_it_runs() {
     fs::rename(&new, &file).unwrap();
     wait("databases", 1);
     assert_eq!(one(&mut rig), "z 7");
+    #[cfg(feature = "xtce")]
+    {
+        let xtce = include_str!("../../../tests/xtce/more.xml").replace("\"2090\"", "\"5\"");
+        fs::write(&new, xtce).unwrap();
+        fs::rename(&new, &file).unwrap();
+        wait("databases", 2);
+        let out = rig.apply(vec![packet(5, &[127, 0x20, 0, 1])]);
+        assert_eq!(
+            said(&out[0])[3..],
+            ["KIND 127", "STATE 2", "Aocs.SPEED.0 1"]
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,249 @@
+//! Space systems, one in another, and what their names stand for.
+
+use super::element::{Element, clipped};
+use crate::telemetry::database::{ENTRIES_MAX, NAME_BYTES_MAX};
+use std::collections::HashMap;
+
+/// What a name may stand for. The same name may stand for one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Type,
+    Parameter,
+    Container,
+}
+
+/// Something with a name.
+#[derive(Debug)]
+pub(super) struct Named<'t> {
+    pub(super) element: Element<'t>,
+    /// The space system it is in.
+    pub(super) system: usize,
+    /// With the names of the systems it is in, but for the root: `AOCS.WHEEL.SPEED`.
+    pub(super) path: String,
+}
+
+#[derive(Debug)]
+struct System {
+    name: String,
+    parent: Option<usize>,
+    children: HashMap<String, usize>,
+    names: HashMap<(Kind, String), usize>,
+    path: String,
+}
+
+/// All names of a file.
+#[derive(Debug, Default)]
+pub(super) struct Names<'t> {
+    systems: Vec<System>,
+    pub(super) types: Vec<Named<'t>>,
+    pub(super) parameters: Vec<Named<'t>>,
+    pub(super) containers: Vec<Named<'t>>,
+    /// Elements that are of something else than telemetry.
+    pub(super) passed: Vec<Element<'t>>,
+}
+
+impl<'t> Names<'t> {
+    pub(super) fn read(root: Element<'t>) -> Names<'t> {
+        let mut names = Names::default();
+        if root.name() == "SpaceSystem" {
+            names.system(root, None);
+        } else {
+            root.problem("is no SpaceSystem", "give a file of XTCE 1.2");
+        }
+        names
+    }
+
+    /// Reads a system and those in it; the depth of the tree is bounded.
+    fn system(&mut self, element: Element<'t>, parent: Option<usize>) {
+        let parts = [
+            "Header",
+            "TelemetryMetaData",
+            "CommandMetaData",
+            "ServiceSet",
+            "SpaceSystem",
+        ];
+        element.allow(&["name", "operationalStatus"], &parts);
+        let at = self.systems.len();
+        let name = name(&element).unwrap_or_default();
+        let path = match parent.and_then(|parent| self.systems.get(parent)) {
+            Some(system) => join(&system.path, &name),
+            None => String::new(),
+        };
+        if path.len() > NAME_BYTES_MAX {
+            let what = format!("is {} deep in names", clipped(&path));
+            element.problem(
+                what,
+                format!("keep names to {NAME_BYTES_MAX} bytes with those around them"),
+            );
+            return;
+        }
+        if let Some(above) = parent.and_then(|parent| self.systems.get_mut(parent))
+            && above.children.insert(name.clone(), at).is_some()
+        {
+            element.problem("has the name of another system here", "choose another");
+        }
+        self.systems.push(System {
+            name,
+            parent,
+            children: HashMap::new(),
+            names: HashMap::new(),
+            path,
+        });
+        for part in element.children() {
+            match part.name() {
+                "TelemetryMetaData" => {
+                    part.allow(&[], &["ParameterTypeSet", "ParameterSet", "ContainerSet"]);
+                    for set in part.children() {
+                        self.set(set, at);
+                    }
+                }
+                "SpaceSystem" => self.system(part, Some(at)),
+                "CommandMetaData" | "ServiceSet" => self.passed.push(part),
+                _ => {}
+            }
+        }
+    }
+
+    fn set(&mut self, set: Element<'t>, system: usize) {
+        let kind = match set.name() {
+            "ParameterTypeSet" => Kind::Type,
+            "ParameterSet" => Kind::Parameter,
+            "ContainerSet" => Kind::Container,
+            _ => return,
+        };
+        for element in set.children() {
+            match (kind, element.name()) {
+                (Kind::Parameter, "Parameter")
+                | (Kind::Container, "SequenceContainer")
+                | (Kind::Type, _) => {}
+                (Kind::Parameter, _) => {
+                    element.refuse(&["Parameter"]);
+                    continue;
+                }
+                (Kind::Container, _) => {
+                    element.refuse(&["SequenceContainer"]);
+                    continue;
+                }
+            }
+            let Some(name) = name(&element) else { continue };
+            let path = join(&self.systems[system].path, &name);
+            if path.len() > NAME_BYTES_MAX {
+                let remedy =
+                    format!("keep it to {NAME_BYTES_MAX} bytes with the systems around it");
+                element.problem("has a name that is too long", remedy);
+                continue;
+            }
+            let list = match kind {
+                Kind::Type => &mut self.types,
+                Kind::Parameter => &mut self.parameters,
+                Kind::Container => &mut self.containers,
+            };
+            if list.len() >= ENTRIES_MAX {
+                let what = format!("is one of more than {ENTRIES_MAX} of its kind");
+                return element.problem(what, "split the database by what is needed");
+            }
+            let names = &mut self.systems[system].names;
+            if names.insert((kind, name), list.len()).is_some() {
+                element.problem("has the name of another one here", "choose another");
+            }
+            list.push(Named {
+                element,
+                system,
+                path,
+            });
+        }
+    }
+
+    /// What the reference in an attribute stands for, seen from a system. Where it stands for nothing, that is said.
+    pub(super) fn resolve(
+        &self,
+        element: Element<'t>,
+        attribute: &str,
+        kind: Kind,
+        system: usize,
+    ) -> Option<usize> {
+        let reference = element.required(attribute)?;
+        let found = self.find(reference, kind, system);
+        if found.is_none() {
+            let what = format!(
+                "has {attribute} = {:?}, which is nowhere",
+                clipped(reference)
+            );
+            let remedy = match kind {
+                Kind::Type => "name a type of this SpaceSystem or one around it, or give its path",
+                Kind::Parameter => {
+                    "name a Parameter of this SpaceSystem or one around it, or give its path"
+                }
+                Kind::Container => {
+                    "name a SequenceContainer of this SpaceSystem or one around it, or give its path"
+                }
+            };
+            element.problem(what, remedy);
+        }
+        found
+    }
+
+    fn find(&self, reference: &str, kind: Kind, system: usize) -> Option<usize> {
+        let (systems, name) = reference.rsplit_once('/').unwrap_or(("", reference));
+        let steps = || systems.split('/').filter(|step| !step.is_empty());
+        if reference.starts_with('/') {
+            let mut steps = steps();
+            let root = self.systems.first()?;
+            if steps.next() != Some(root.name.as_str()) {
+                return None;
+            }
+            return self.named(self.walk(0, steps)?, kind, name);
+        }
+        // From this system, and then from each one around it.
+        let mut from = Some(system);
+        while let Some(at) = from {
+            let found = self
+                .walk(at, steps())
+                .and_then(|at| self.named(at, kind, name));
+            if found.is_some() {
+                return found;
+            }
+            from = self.systems.get(at)?.parent;
+        }
+        None
+    }
+
+    fn walk<'s>(&self, from: usize, steps: impl Iterator<Item = &'s str>) -> Option<usize> {
+        let mut at = from;
+        for step in steps {
+            let system = self.systems.get(at)?;
+            at = match step {
+                "." => at,
+                ".." => system.parent?,
+                name => *system.children.get(name)?,
+            };
+        }
+        Some(at)
+    }
+
+    fn named(&self, system: usize, kind: Kind, name: &str) -> Option<usize> {
+        let names = &self.systems.get(system)?.names;
+        names.get(&(kind, name.to_owned())).copied()
+    }
+}
+
+fn join(system: &str, name: &str) -> String {
+    if system.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{system}.{name}")
+    }
+}
+
+/// The name of an element, where it can be used.
+fn name(element: &Element<'_>) -> Option<String> {
+    let name = element.required("name")?;
+    // XTCE keeps these for paths.
+    let is_usable = !name.contains(['/', '.', ':', '[', ']']) && !name.contains(char::is_control);
+    if !is_usable {
+        let what = format!("has the name {:?}", clipped(name));
+        element.problem(what, "choose a name without / . : [ ] in it");
+        return None;
+    }
+    Some(name.to_owned())
+}

@@ -1,0 +1,434 @@
+use super::super::field::Raw;
+use super::super::{Found, read as read_file};
+use super::*;
+use crate::telemetry::testing::Chance;
+use std::path::Path;
+
+mod refused;
+
+/// A database of one packet: the type, parameters and entries of the test, and what packets have in front.
+fn text(types: &str, parameters: &str, entries: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?>\n<SpaceSystem name=\"S\" xmlns=\"http://www.omg.org/spec/XTCE/20180204\">\n\
+         <Header version=\"9\" validationStatus=\"Test\"/>\n<TelemetryMetaData>\n<ParameterTypeSet>\n\
+         <IntegerParameterType name=\"U16\"><IntegerDataEncoding sizeInBits=\"16\"/></IntegerParameterType>\n\
+         {types}\n</ParameterTypeSet>\n<ParameterSet>\n<Parameter name=\"ID\" parameterTypeRef=\"U16\"/>\n\
+         <Parameter name=\"SEQ\" parameterTypeRef=\"U16\"/>\n<Parameter name=\"LEN\" parameterTypeRef=\"U16\"/>\n\
+         {parameters}\n</ParameterSet>\n<ContainerSet>\n<SequenceContainer name=\"P\"><EntryList>\n\
+         <ParameterRefEntry parameterRef=\"ID\"/><ParameterRefEntry parameterRef=\"SEQ\"/><ParameterRefEntry parameterRef=\"LEN\"/>\n\
+         {entries}\n</EntryList></SequenceContainer>\n</ContainerSet>\n</TelemetryMetaData>\n</SpaceSystem>\n"
+    )
+}
+
+/// The same with one parameter `X` of the type `T`.
+fn with(types: &str) -> String {
+    text(
+        types,
+        "<Parameter name=\"X\" parameterTypeRef=\"T\"/>",
+        "<ParameterRefEntry parameterRef=\"X\"/>",
+    )
+}
+
+fn good(text: &str) -> Database {
+    read(text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
+/// What is wrong, a line each.
+fn wrong(text: &str) -> String {
+    let Err(problems) = read(text) else {
+        panic!("nothing is wrong with\n{text}")
+    };
+    let lines = problems
+        .iter()
+        .map(|p| format!("{}: {}: {}; {}\n", p.line, p.key, p.what, p.remedy));
+    lines.collect()
+}
+
+fn found(database: &Database, data: &[u8]) -> Vec<(String, Found)> {
+    let bytes =
+        crate::telemetry::testing::packet(42, 0, crate::telemetry::packet::Part::Whole, data);
+    let mut all = Vec::new();
+    let packet = database.packet(&bytes).expect("a packet of the database");
+    packet.read(&bytes, |field, found| all.push((field.name.clone(), found)));
+    all.split_off(3)
+}
+
+/// The value of `X` where these bytes follow the header.
+fn value(types: &str, data: &[u8]) -> Raw {
+    let all = found(&good(&with(types)), data);
+    match &all[..] {
+        [(name, Found::Value(raw))] if name == "X" => raw.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_encoding() {
+    let integer = |encoding: &str| {
+        format!(
+            "<IntegerParameterType name=\"T\"><IntegerDataEncoding {encoding}/></IntegerParameterType>"
+        )
+    };
+    let float = |encoding: &str| {
+        format!(
+            "<FloatParameterType name=\"T\"><FloatDataEncoding {encoding}/></FloatParameterType>"
+        )
+    };
+    let little = "byteOrder=\"leastSignificantByteFirst\"";
+    for (types, data, wanted) in [
+        (integer(""), &[0xff, 1][..], Raw::Int(255)),
+        (
+            integer("sizeInBits=\"12\" encoding=\"unsigned\""),
+            &[0xab, 0xcd],
+            Raw::Int(0xabc),
+        ),
+        (
+            integer("sizeInBits=\"12\" encoding=\"twosComplement\""),
+            &[0xff, 0xe0],
+            Raw::Int(-2),
+        ),
+        (
+            integer(&format!("sizeInBits=\"24\" {little}")),
+            &[1, 2, 3],
+            Raw::Int(0x03_02_01),
+        ),
+        (
+            integer("byteOrder=\"mostSignificantByteFirst\" bitOrder=\"mostSignificantBitFirst\""),
+            &[7],
+            Raw::Int(7),
+        ),
+        (float(""), &1.5_f32.to_be_bytes(), Raw::Float(1.5)),
+        (
+            float("sizeInBits=\"64\" encoding=\"IEEE754_1985\""),
+            &(-0.25_f64).to_be_bytes(),
+            Raw::Float(-0.25),
+        ),
+        (
+            float(&format!("sizeInBits=\"32\" {little}")),
+            &(-3.0_f32).to_le_bytes(),
+            Raw::Float(-3.0),
+        ),
+        (float("sizeInBits=\"16\""), &[0xc0, 0x00], Raw::Float(-2.0)),
+        (
+            float("sizeInBits=\"32\" encoding=\"MILSTD_1750A\""),
+            &[0x50, 0, 0, 4],
+            Raw::Float(10.0),
+        ),
+        (
+            float("sizeInBits=\"48\" encoding=\"MILSTD_1750A\""),
+            &[0x40, 0, 0, 0, 0, 0],
+            Raw::Float(0.5),
+        ),
+    ] {
+        assert_eq!(value(&types, data), wanted, "{types}");
+    }
+    let text = "<StringParameterType name=\"T\"><StringDataEncoding encoding=\"US-ASCII\"><SizeInBits><Fixed>\
+                <FixedValue>32</FixedValue></Fixed><TerminationChar>00</TerminationChar></SizeInBits></StringDataEncoding></StringParameterType>";
+    assert_eq!(value(text, b"AB\0C"), Raw::Bytes(b"AB".to_vec()));
+    let bytes = "<BinaryParameterType name=\"T\"><BinaryDataEncoding><SizeInBits><FixedValue>24</FixedValue></SizeInBits>\
+                 </BinaryDataEncoding></BinaryParameterType>";
+    assert_eq!(value(bytes, &[1, 0, 3, 4]), Raw::Bytes(vec![1, 0, 3]));
+    let flag = "<BooleanParameterType name=\"T\" oneStringValue=\"hot\"><IntegerDataEncoding sizeInBits=\"2\"/></BooleanParameterType>";
+    assert_eq!(value(flag, &[0x40]), Raw::Bool(true));
+    let labels = good(&with(flag));
+    assert_eq!(labels.parameter("X").unwrap().label(1), Some("hot"));
+    assert_eq!(labels.parameter("X").unwrap().label(0), Some("False"));
+}
+
+#[test]
+fn every_meaning() {
+    let of = |inner: &str, more: &str| {
+        let types = format!(
+            "<FloatParameterType name=\"T\"><UnitSet><Unit>m</Unit><Unit power=\"-2\">s</Unit></UnitSet><IntegerDataEncoding>\
+             {inner}</IntegerDataEncoding>{more}</FloatParameterType>"
+        );
+        good(&with(&types)).parameter("X").unwrap().clone()
+    };
+    let curve = |inner: &str| format!("<DefaultCalibrator>{inner}</DefaultCalibrator>");
+    let terms = "<PolynomialCalibrator><Term coefficient=\"2\" exponent=\"2\"/><Term coefficient=\"-1\" exponent=\"0\"/></PolynomialCalibrator>";
+    let parameter = of(&curve(terms), "");
+    assert_eq!(parameter.unit.as_deref(), Some("m.s-2"));
+    assert_eq!(parameter.calibrated(3.0), Some(17.0));
+    let points =
+        "<SplinePoint raw=\"10\" calibrated=\"30\"/><SplinePoint raw=\"0\" calibrated=\"10\"/>";
+    let line = of(
+        &curve(&format!("<SplineCalibrator>{points}</SplineCalibrator>")),
+        "",
+    );
+    assert_eq!(
+        (line.calibrated(2.5), line.calibrated(11.0)),
+        (Some(15.0), None)
+    );
+    let steps = of(
+        &curve(&format!(
+            "<SplineCalibrator order=\"0\" extrapolate=\"true\">{points}</SplineCalibrator>"
+        )),
+        "",
+    );
+    assert_eq!(
+        (steps.calibrated(9.0), steps.calibrated(11.0)),
+        (Some(10.0), Some(30.0))
+    );
+    let alarm = "<DefaultAlarm minViolations=\"2\"><StaticAlarmRanges><WarningRange minExclusive=\"1\" maxInclusive=\"5\"/>\
+                 <CriticalRange maxExclusive=\"9\"/></StaticAlarmRanges></DefaultAlarm>";
+    let limits = of("", alarm).limits.unwrap();
+    assert_eq!(limits.persistence, 2);
+    let mut watch = crate::telemetry::database::limit::Watch::default();
+    let mut level = |value| {
+        let levels = [watch.take(value, &limits), watch.take(value, &limits)];
+        levels
+            .into_iter()
+            .flatten()
+            .next()
+            .map(crate::telemetry::database::limit::Level::number)
+    };
+    // What is excluded is an alarm, what is included is none.
+    assert_eq!(
+        [5.0, 5.1, 9.0, 5.0, 1.0].map(&mut level),
+        [None, Some(1), Some(2), Some(0), Some(-1)]
+    );
+}
+
+/// Conditions, and containers told apart by what is in them.
+#[test]
+fn comparisons_of_every_kind() {
+    let types = "<EnumeratedParameterType name=\"E\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"3\" label=\"on\"/>\
+                 </EnumerationList></EnumeratedParameterType>\
+                 <IntegerParameterType name=\"I\"><IntegerDataEncoding encoding=\"twosComplement\"/></IntegerParameterType>\
+                 <FloatParameterType name=\"F\"><FloatDataEncoding/></FloatParameterType>\
+                 <BooleanParameterType name=\"B\"><IntegerDataEncoding/></BooleanParameterType>";
+    let holds = |kind: &str, data: &[u8], comparison: &str| {
+        let parameters = format!(
+            "<Parameter name=\"A\" parameterTypeRef=\"{kind}\"/><Parameter name=\"X\" parameterTypeRef=\"I\"/>"
+        );
+        let entries = format!(
+            "<ParameterRefEntry parameterRef=\"A\"/><ParameterRefEntry parameterRef=\"X\"><IncludeCondition><ComparisonList>\
+             <Comparison parameterRef=\"A\" {comparison}/><Comparison parameterRef=\"LEN\" value=\"60000\" comparisonOperator=\"&lt;\"/>\
+             </ComparisonList></IncludeCondition></ParameterRefEntry>"
+        );
+        let all = found(
+            &good(&text(types, &parameters, &entries)),
+            &[data, &[9]].concat(),
+        );
+        assert_ne!(all[1].1, Found::Short);
+        all[1].1 != Found::Invalid
+    };
+    let op = |name: &str, value: &str| format!("comparisonOperator=\"{name}\" value=\"{value}\"");
+    for (kind, data, comparison, wanted) in [
+        ("I", &[0xfb][..], op("==", "-5"), true),
+        ("I", &[0xfb], op("!=", "-5"), false),
+        ("I", &[0xfa], op("!=", "-5"), true),
+        ("I", &[0xfb], op("&lt;", "-5"), false),
+        ("I", &[0xfb], op("&lt;=", "-5"), true),
+        ("I", &[0xfb], op("&gt;", "-5"), false),
+        ("I", &[0xfc], op("&gt;", "-5"), true),
+        ("I", &[0xfb], op("&gt;=", "-5"), true),
+        ("E", &[3], op("==", "on"), true),
+        ("E", &[4], op("!=", "on"), true),
+        (
+            "E",
+            &[4],
+            op("==", "4") + " useCalibratedValue=\"false\"",
+            true,
+        ),
+        ("B", &[8], op("==", "True"), true),
+        ("F", &1.5_f32.to_be_bytes(), op("&gt;", "1.5"), false),
+        ("F", &1.5_f32.to_be_bytes(), op("&gt;=", "1.5"), true),
+        ("F", &f32::NAN.to_be_bytes(), op("!=", "1.5"), false),
+    ] {
+        assert_eq!(
+            holds(kind, data, &comparison),
+            wanted,
+            "{kind} {data:?} {comparison}"
+        );
+    }
+}
+
+/// A container whose APID is asked for in bits of more than the APID, one that asks for something else, and one for the rest.
+#[test]
+fn the_nearest_container_takes_a_packet() {
+    let child = |name: &str, base: &str, comparison: &str| {
+        format!(
+            "<SequenceContainer name=\"{name}\"><EntryList/><BaseContainer containerRef=\"{base}\"><RestrictionCriteria>\
+             <Comparison {comparison}/></RestrictionCriteria></BaseContainer></SequenceContainer>\n"
+        )
+    };
+    let children = child("First", "P", "parameterRef=\"ID\" value=\"43\"")
+        + &child(
+            "Second",
+            "First",
+            "parameterRef=\"SEQ\" comparisonOperator=\"&gt;\" value=\"49152\"",
+        )
+        + &child(
+            "Long",
+            "P",
+            "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
+        );
+    let text = text("", "", "").replace("</ContainerSet>", &(children + "</ContainerSet>"));
+    let database = good(&text);
+    let name = |bytes: [u8; 6]| database.packet(&bytes).map(|packet| packet.name.as_str());
+    assert_eq!(name([0, 43, 0xc0, 0, 0, 0]), Some("First"));
+    assert_eq!(name([0, 43, 0xc0, 1, 0, 0]), Some("Second"));
+    // The same APID with another flag is not of that number.
+    assert_eq!(name([8, 43, 0xc0, 1, 0, 0]), Some("P"));
+    assert_eq!(name([8, 43, 0xc0, 1, 1, 0]), Some("Long"));
+    assert_eq!(name([0, 7, 0, 0, 0, 0]), Some("P"));
+    let twice = text
+        .replace("\"49152\"", "\"-1\"")
+        .replace("name=\"Second\"", "name=\"Second\" abstract=\"true\"");
+    assert_eq!(
+        good(&twice).packet(&[0, 43, 0, 0, 0, 0]).unwrap().name,
+        "First"
+    );
+    let same = text.replace(
+        "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
+        "parameterRef=\"ID\" value=\"43\"",
+    );
+    assert!(
+        wrong(&same).contains("SequenceContainer \"Long\": is told from \"First\" by nothing"),
+        "{}",
+        wrong(&same)
+    );
+}
+
+#[test]
+fn what_says_nothing_of_telemetry_is_passed_over_aloud() {
+    let text = with("<IntegerParameterType name=\"T\" shortDescription=\"x\"><LongDescription>y</LongDescription><AliasSet/>\
+                     <IntegerDataEncoding/><ToString/></IntegerParameterType>")
+    .replace("</TelemetryMetaData>", "</TelemetryMetaData>\n<CommandMetaData><MetaCommandSet/></CommandMetaData>");
+    let database = good(&text);
+    assert_eq!(
+        database.passed,
+        ["CommandMetaData on line 22 is not read: it says nothing of telemetry"]
+    );
+    assert!(database.version.starts_with("9-"));
+}
+
+#[test]
+fn the_name_or_the_text_tells_xtce_from_toml() {
+    let xml =
+        with("<IntegerParameterType name=\"T\"><IntegerDataEncoding/></IntegerParameterType>");
+    for (file, text, is_right) in [
+        ("db.xml", xml.clone(), true),
+        (
+            "db",
+            format!("\u{feff}\n{xml}").replace("<?xml version=\"1.0\"?>", ""),
+            true,
+        ),
+        ("db.toml", xml.clone(), true),
+        ("db.XML", "version = '1'".to_owned(), false),
+        ("db.toml", "version = '1'".to_owned(), true),
+    ] {
+        let read = read_file(Path::new(file), &text);
+        assert_eq!(read.is_ok(), is_right, "{file}: {read:?}");
+    }
+    let long = format!(
+        "version = '1'\n#{}",
+        "x".repeat(super::super::TEXT_BYTES_MAX)
+    );
+    let problems = read_file(Path::new("db.toml"), &long).unwrap_err();
+    assert!(
+        problems[0].what.contains("more than 16777216"),
+        "{problems:?}"
+    );
+}
+
+/// What a file may make grow.
+#[test]
+fn hostile_files_are_refused_within_bounds() {
+    let deep = "<SpaceSystem name=\"a\">".repeat(100_000);
+    assert!(wrong(&deep).contains("more than 64 deep"));
+    let many = format!("<SpaceSystem name=\"a\">{}", "<b/>".repeat(600_000));
+    assert!(wrong(&many).contains("more than 524288 elements"));
+    let attributes = (0..100_000).fold(String::new(), |all, n| all + &format!(" a{n}=\"\""));
+    assert!(wrong(&format!("<SpaceSystem{attributes}/>")).contains("more than 32 attributes"));
+    let problems = format!(
+        "<SpaceSystem name=\"{}\">{}</SpaceSystem>",
+        "n".repeat(1 << 20),
+        "<b/>".repeat(5000)
+    );
+    let said = wrong(&problems);
+    assert!(
+        said.lines().count() <= 1000 && said.len() < 1 << 20,
+        "{}",
+        said.len()
+    );
+    let of = "<IntegerParameterType name=\"T\"><IntegerDataEncoding/></IntegerParameterType>";
+    let x = "<Parameter name=\"X\" parameterTypeRef=\"T\"/>";
+    let entries = text(
+        of,
+        x,
+        &"<ParameterRefEntry parameterRef=\"X\"/>".repeat(5000),
+    );
+    assert!(wrong(&entries).contains("more than 4096 fields"));
+    // Each container has the one before twice, and each is based on the one before.
+    let line = |count: usize, inner: fn(usize) -> String| {
+        let each = (1..count).fold(String::new(), |all, n| {
+            all + &format!(
+                "<SequenceContainer name=\"C{n}\">{}</SequenceContainer>\n",
+                inner(n)
+            )
+        });
+        text(of, x, "<ParameterRefEntry parameterRef=\"X\"/>")
+            .replace(
+                "<SequenceContainer name=\"P\">",
+                "<SequenceContainer name=\"C0\">",
+            )
+            .replace("</ContainerSet>", &(each + "</ContainerSet>"))
+    };
+    let doubled = line(60, |n| {
+        format!(
+            "<EntryList><ContainerRefEntry containerRef=\"C{0}\"/><ContainerRefEntry containerRef=\"C{0}\"/></EntryList>",
+            n - 1
+        )
+    });
+    assert!(wrong(&doubled).contains("more than 4096 fields"));
+    let long = line(5000, |n| {
+        format!(
+            "<EntryList/><BaseContainer containerRef=\"C{}\"/>",
+            n % 4999 + 1
+        )
+    });
+    assert!(wrong(&long).contains("a line of more than 64 containers"));
+    let wide = "<ParameterRefEntry parameterRef=\"X\"/>".repeat(4000);
+    let all = line(90, |_| {
+        "<EntryList/><BaseContainer containerRef=\"C0\"/>".to_owned()
+    })
+    .replace("<ParameterRefEntry parameterRef=\"X\"/>", &wide);
+    assert!(wrong(&all).contains("more than 262144 fields together"));
+}
+
+#[test]
+fn what_is_changed_by_chance_never_stops_it() {
+    let right = include_str!("../../../../tests/xtce/more.xml");
+    good(right);
+    let mut chance = Chance::new(5);
+    let mut refused = 0;
+    for _ in 0..1500 {
+        let mut text = right.as_bytes().to_vec();
+        for _ in 0..=chance.below(3) {
+            let at = chance.below(text.len());
+            if chance.below(2) == 0 {
+                text[at] = chance.bytes(1)[0] & 0x7f;
+            } else {
+                let end = (at + chance.below(200)).min(text.len());
+                text.drain(at..end);
+            }
+        }
+        let Ok(text) = String::from_utf8(text) else {
+            continue;
+        };
+        match read(&text) {
+            Ok(database) => assert!(database.size().0 > 0 || !text.contains("SequenceContainer")),
+            Err(problems) => {
+                assert!(
+                    problems
+                        .iter()
+                        .all(|problem| problem.line > 0 && !problem.remedy.is_empty())
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}

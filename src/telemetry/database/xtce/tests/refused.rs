@@ -1,0 +1,293 @@
+//! What is not of the subset, or wrong, is refused by its name, with its line.
+
+use super::{text, with, wrong};
+
+/// Everything that is not of the subset: what is said of it, with the line of the element.
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let integer = |inner: &str| {
+        format!("<IntegerParameterType name=\"T\">\n{inner}\n</IntegerParameterType>")
+    };
+    let encoded = |inner: &str| {
+        integer(&format!(
+            "<IntegerDataEncoding>{inner}</IntegerDataEncoding>"
+        ))
+    };
+    let attribute = |more: &str| integer(&format!("<IntegerDataEncoding {more}/>"));
+    let alarm = |inner: &str| {
+        integer(&format!(
+            "<IntegerDataEncoding/><DefaultAlarm>{inner}</DefaultAlarm>"
+        ))
+    };
+    let sized = |kind: &str, inner: &str| {
+        format!(
+            "<{kind}ParameterType name=\"T\">\n<{kind}DataEncoding>{inner}</{kind}DataEncoding></{kind}ParameterType>"
+        )
+    };
+    let mut failed = Vec::new();
+    for (types, said) in [
+        ("<ArrayParameterType name=\"T\"/>".to_owned(), "7: ArrayParameterType \"T\": is not supported; name the type of an element"),
+        ("<AggregateParameterType name=\"T\"/>".to_owned(), "7: AggregateParameterType \"T\": is not supported; name a parameter for each"),
+        ("<AbsoluteTimeParameterType name=\"T\"/>".to_owned(), "is not supported; write an IntegerParameterType"),
+        ("<IntegralParameterType name=\"T\"/>".to_owned(), "7: IntegralParameterType \"T\": is not supported"),
+        (integer(""), "7: IntegerParameterType \"T\": has no encoding, and so no bits; give it IntegerDataEncoding"),
+        (integer("<FloatDataEncoding/>"), "8: IntegerParameterType \"T\"/FloatDataEncoding: is not supported"),
+        (integer("<IntegerDataEncoding/><ValidRange/>"), "8: IntegerParameterType \"T\"/ValidRange: is not supported; take it out, or give the limits"),
+        (integer("<IntegerDataEncoding/><ContextAlarmList/>"), "ContextAlarmList: is not supported; give a parameter of its own"),
+        (attribute("encoding=\"signMagnitude\""), "has encoding = \"signMagnitude\", which is not supported; choose one of unsigned, twosComplement"),
+        (attribute("encoding=\"onesComplement\""), "has encoding = \"onesComplement\""),
+        (attribute("encoding=\"BCD\""), "has encoding = \"BCD\""),
+        (attribute("encoding=\"twosCompliment\""), "(did you mean twosComplement?)"),
+        (attribute("sizeInBits=\"64\""), "8: IntegerParameterType \"T\"/IntegerDataEncoding: has 64 bits; this encoding has 1 to 63 bits"),
+        (attribute("sizeInBits=\"x\""), "has sizeInBits = \"x\"; write a number as sizeInBits"),
+        (attribute("sizeInBits=\"12\" byteOrder=\"leastSignificantByteFirst\""), "numbers of whole bytes alone"),
+        (attribute("byteOrder=\"1,0\""), "has byteOrder = \"1,0\", which is not supported"),
+        (attribute("bitOrder=\"leastSignificantBitFirst\""), "has bitOrder = \"leastSignificantBitFirst\""),
+        (attribute("sizeInBit=\"8\""), "has the attribute sizeInBit, which is not read (did you mean sizeInBits?)"),
+        (encoded("<ErrorDetectCorrect/>"), "ErrorDetectCorrect: is not supported"),
+        (encoded("<ContextCalibratorList/>"), "ContextCalibratorList: is not supported; give a parameter"),
+        (encoded("<DefaultCalibrator><MathOperationCalibrator/></DefaultCalibrator>"), "MathOperationCalibrator: is not supported; write a Polynomial"),
+        (encoded("<DefaultCalibrator/>"), "DefaultCalibrator: has no calibrator"),
+        (encoded("<DefaultCalibrator><SplineCalibrator order=\"3\"/></DefaultCalibrator>"), "has order = 3; choose 0 for steps or 1"),
+        (encoded("<DefaultCalibrator><SplineCalibrator/></DefaultCalibrator>"), "SplineCalibrator: has too few points"),
+        (encoded("<DefaultCalibrator><PolynomialCalibrator/></DefaultCalibrator>"), "PolynomialCalibrator: has no Term"),
+        (encoded("<DefaultCalibrator><PolynomialCalibrator><Term coefficient=\"1\" exponent=\"5000\"/></PolynomialCalibrator></DefaultCalibrator>"), "Term: has exponent = 5000"),
+        (encoded("<DefaultCalibrator><PolynomialCalibrator><Term coefficient=\"inf\" exponent=\"0\"/></PolynomialCalibrator></DefaultCalibrator>"), "write a finite number"),
+        (alarm("<AlarmMultiRanges/>"), "AlarmMultiRanges: is not supported"),
+        (alarm("<ChangeAlarmRanges/>"), "ChangeAlarmRanges: is not supported"),
+        (alarm("<StaticAlarmRanges><SevereRange/></StaticAlarmRanges>"), "SevereRange: is not supported; use WarningRange for yellow"),
+        (alarm("<StaticAlarmRanges rangeForm=\"inside\"/>"), "has rangeForm = \"inside\""),
+        (alarm("<StaticAlarmRanges><WarningRange minInclusive=\"5\" maxInclusive=\"1\"/></StaticAlarmRanges>"), "has limits that do not rise"),
+        (alarm("<StaticAlarmRanges><WarningRange minInclusive=\"5\" minExclusive=\"1\"/></StaticAlarmRanges>"), "has both minInclusive and minExclusive"),
+        (integer("<UnitSet><Unit factor=\"1000\">m</Unit></UnitSet><IntegerDataEncoding/>"), "Unit: has a factor; put it into the calibrator"),
+        (integer("<UnitSet><Unit>a very long word for any unit of measure</Unit></UnitSet><IntegerDataEncoding/>"), "a code has 1 to 31 bytes"),
+        (sized("String", "<Variable maxSizeInBits=\"80\"/>"), "8: StringParameterType \"T\"/StringDataEncoding/Variable: is not supported; give a fixed size"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>7</FixedValue></Fixed></SizeInBits>"), "has 7 bits; this encoding has whole bytes"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><LeadingSize/></SizeInBits>"), "LeadingSize: is not supported"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><TerminationChar>0A</TerminationChar></SizeInBits>"), "TerminationChar: is \"0A\""),
+        (sized("Binary", "<SizeInBits><DynamicValue/></SizeInBits>"), "DynamicValue: is not supported; give a fixed size"),
+        (sized("Binary", "<SizeInBits><FixedValue>8</FixedValue></SizeInBits><FromBinaryTransformAlgorithm/>"), "FromBinaryTransformAlgorithm: is not supported"),
+        ("<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/></EnumeratedParameterType>".to_owned(), "has no EnumerationList"),
+        (
+            "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" maxValue=\"3\" label=\"x\"/>\
+             </EnumerationList></EnumeratedParameterType>".to_owned(),
+            "has a maxValue that is not its value; write one Enumeration for each",
+        ),
+    ] {
+        let problems = wrong(&with(&types));
+        if !problems.contains(said) || problems.lines().count() != 1 {
+            failed.push(format!("{said}:\n{problems}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+const OF: &str = "<IntegerParameterType name=\"T\"><IntegerDataEncoding/></IntegerParameterType>";
+
+/// An entry with something in it, and one behind it.
+fn entry(inner: &str) -> String {
+    text(
+        OF,
+        "<Parameter name=\"X\" parameterTypeRef=\"T\"/>",
+        &format!(
+            "<ParameterRefEntry parameterRef=\"X\">{inner}</ParameterRefEntry>\n<ParameterRefEntry parameterRef=\"X\"/>"
+        ),
+    )
+}
+
+/// A second container that is based on the first one.
+fn base(criteria: &str) -> String {
+    let child = format!(
+        "<SequenceContainer name=\"C\"><EntryList/><BaseContainer containerRef=\"P\"><RestrictionCriteria>{criteria}\
+         </RestrictionCriteria></BaseContainer></SequenceContainer></ContainerSet>"
+    );
+    with(OF).replace("</ContainerSet>", &child)
+}
+
+/// Asserts that what is said of each text is said, among what may follow from it.
+fn each_says(cases: impl IntoIterator<Item = (String, &'static str)>) {
+    let mut failed = Vec::new();
+    for (text, said) in cases {
+        let problems = wrong(&text);
+        if !problems.contains(said) {
+            failed.push(format!("{said}:\n{problems}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn names_that_stand_for_nothing_are_refused() {
+    each_says([
+        (
+            with(OF).replace("parameterRef=\"X\"", "parameterRef=\"Y\""),
+            "18: SequenceContainer \"P\"/EntryList/ParameterRefEntry: has parameterRef = \"Y\", which is nowhere",
+        ),
+        (
+            with(OF).replace("parameterTypeRef=\"T\"", "parameterTypeRef=\"/R/T\""),
+            "13: Parameter \"X\": has parameterTypeRef = \"/R/T\", which is nowhere",
+        ),
+        (
+            with(OF).replace("name=\"X\"", "name=\"a.b\""),
+            "has the name \"a.b\"; choose a name without",
+        ),
+        (
+            with(OF).replace("name=\"SEQ\"", "name=\"ID\""),
+            "11: Parameter \"ID\": has the name of another one here",
+        ),
+        (
+            with(OF).replace("<ContainerSet>", "<StreamSet/><ContainerSet>"),
+            "StreamSet: is not supported; take it out: packets come",
+        ),
+        (
+            with(OF).replace(
+                "<ContainerSet>",
+                "<ContainerSet><MessageContainer name=\"M\"/>",
+            ),
+            "MessageContainer \"M\": is not supported",
+        ),
+        (
+            with(OF).replace(
+                "<EntryList>",
+                "<EntryList><ContainerRefEntry containerRef=\"P\"/>",
+            ),
+            "ContainerRefEntry: leads back to its own container",
+        ),
+        (
+            with(OF).replace(
+                "<SequenceContainer name=\"P\">",
+                "<SequenceContainer name=\"P\"><BinaryEncoding/>",
+            ),
+            "BinaryEncoding: is not supported",
+        ),
+    ]);
+}
+
+#[test]
+fn entries_without_a_place_are_refused() {
+    each_says([
+        (
+            entry("<TimeAssociation/>"),
+            "ParameterRefEntry/TimeAssociation: is not supported",
+        ),
+        (
+            entry(
+                "<LocationInContainerInBits referenceLocation=\"containerEnd\"><FixedValue>0</FixedValue></LocationInContainerInBits>",
+            ),
+            "has referenceLocation = \"containerEnd\"",
+        ),
+        (
+            entry("<LocationInContainerInBits><DynamicValue/></LocationInContainerInBits>"),
+            "DynamicValue: is not supported",
+        ),
+        (
+            entry(
+                "<LocationInContainerInBits><FixedValue>-49</FixedValue></LocationInContainerInBits>",
+            ),
+            "leads from bit -1 to bit 7",
+        ),
+        (
+            entry(
+                "<LocationInContainerInBits><FixedValue>99999999</FixedValue></LocationInContainerInBits>",
+            ),
+            "is 99999999; a packet has",
+        ),
+        (
+            entry("<RepeatEntry><Count><FixedValue>5000</FixedValue></Count></RepeatEntry>"),
+            "repeats 5000 times",
+        ),
+        (entry("<RepeatEntry/>"), "RepeatEntry: has no Count"),
+        (
+            entry(
+                "<IncludeCondition><Comparison parameterRef=\"LEN\" value=\"1\"/></IncludeCondition>",
+            ),
+            "19: SequenceContainer \"P\"/EntryList/ParameterRefEntry: has no fixed place: the entry of line 18 may be missing; give it a LocationInContainerInBits",
+        ),
+    ]);
+}
+
+#[test]
+fn criteria_that_cannot_be_tested_are_refused() {
+    each_says([
+        (
+            base("<BooleanExpression/>"),
+            "BooleanExpression: is not supported; write a Comparison",
+        ),
+        (
+            base(
+                "<Comparison parameterRef=\"ID\" value=\"1\"/><NextContainer containerRef=\"P\"/>",
+            ),
+            "NextContainer: is not supported",
+        ),
+        (
+            base("<Comparison parameterRef=\"ID\" value=\"1.5\"/>"),
+            "compares with \"1.5\"; write a number",
+        ),
+        (
+            base("<Comparison parameterRef=\"ID\" value=\"1\" comparisonOperator=\"=\"/>"),
+            "has comparisonOperator = \"=\"",
+        ),
+        (
+            base("<Comparison parameterRef=\"ID\" value=\"1\" instance=\"1\"/>"),
+            "has instance = \"1\"",
+        ),
+        (
+            base(
+                "<ComparisonList><Comparison parameterRef=\"ID\" value=\"1\"/><Comparison parameterRef=\"ID\" value=\"2\"/></ComparisonList>",
+            ),
+            "asks for two APIDs at once",
+        ),
+        (base(""), "RestrictionCriteria: compares nothing"),
+    ]);
+}
+
+#[test]
+fn what_is_no_plain_xml_is_refused() {
+    each_says([
+        (
+            with(OF).replace("XTCE/20180204", "Other"),
+            "2: : is of the namespace",
+        ),
+        (
+            with(OF).replace("SpaceSystem", "System"),
+            "2: System \"S\": is no SpaceSystem",
+        ),
+        (
+            with(OF).replace("</ParameterSet>", "</Parameters>"),
+            "is not valid XML",
+        ),
+        (
+            with(OF).replace("</SpaceSystem>", ""),
+            "ends within SpaceSystem, which began on line 2",
+        ),
+        (
+            with(OF).replace(
+                "<SpaceSystem",
+                "<!DOCTYPE a [<!ENTITY b \"c\">]>\n<SpaceSystem",
+            ),
+            "2: : has a document type",
+        ),
+        (
+            with(OF).replace("<EntryList>", "<EntryList>&b;"),
+            "has the entity \"b\"",
+        ),
+        (
+            with(OF).replace("name=\"X\"", "name=\"&b;\""),
+            "is not valid XML",
+        ),
+        (
+            with(OF).replace(
+                "<EntryList>",
+                "<EntryList><xi:include href=\"/etc/passwd\" xmlns:xi=\"x\"/>",
+            ),
+            "has the element xi:include, of another namespace",
+        ),
+        (
+            with(OF).replace("version=\"1.0\"", "version=\"1.0\" encoding=\"latin1\""),
+            "1: : is declared to be in latin1",
+        ),
+    ]);
+    assert_eq!(wrong("").lines().count(), 1);
+    assert!(wrong("x").contains("has text outside its elements"));
+    assert!(wrong("<a/><b/>").contains("has a second root element"));
+}
