@@ -109,7 +109,7 @@ fn a_lapped_consumer_reads_no_byte_that_is_written() {
 
 #[test]
 fn the_producer_waits_for_who_blocks_and_is_woken() {
-    model(3, || {
+    model(2, || {
         let (mut producer, mut consumer) = one(Policy::Block);
         let writer = thread::spawn(move || produce(&mut producer, 5));
         assert_eq!(take_all(&mut consumer), 10);
