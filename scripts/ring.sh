@@ -9,9 +9,13 @@ cd "$root"
 case ${1:-} in
     loom)
         shift
-        # Optimised, for a model runs some hundred thousand times, and with the assertions of a debug build.
-        export CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_PROFILE_DEV_DEBUG=0
-        RUSTFLAGS="--cfg loom" cargo test --locked --target-dir target/loom -p dunlin-ring --lib "$@"
+        # What runs some hundred thousand times is optimised, with the assertions of a debug build.
+        optimised=()
+        for package in dunlin-ring generator loom; do
+            optimised+=(--config "profile.dev.package.$package.opt-level=2")
+        done
+        export RUSTFLAGS="--cfg loom" CARGO_PROFILE_DEV_DEBUG=0
+        cargo test --locked "${optimised[@]}" --target-dir target/loom -p dunlin-ring --lib "$@"
         ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" ;;
     *) die "there is no ${1:-check without a name}" "scripts/ring.sh loom" ;;

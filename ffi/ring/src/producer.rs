@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use crate::batch::{HEADER_BYTES, footprint};
 use crate::bell::Waiter;
 use crate::shared::{EMPTY, Place, Shared, position};
-use crate::sync::{Arc, Ordering, fence, spin_loop, thread};
+use crate::sync::{Arc, Ordering, spin_loop, thread};
 use crate::{MESSAGE_BYTES_MAX, Pages, Policy, ROOM_BYTES, Refused, SPINS};
 
 /// The writing end of a ring. Dropping it publishes what is written and closes the ring.
@@ -167,8 +167,9 @@ impl Producer {
         if let Some(lapped) = next.checked_sub(self.shared.slabs()) {
             let gates = self.shared.policies.iter().zip(&self.shared.holds);
             let mut gates = gates.filter(|(policy, _)| **policy == Policy::Block);
-            // Who is seen to hold a later slab has read this one.
-            if gates.any(|(_, holds)| holds.0.load(Ordering::Acquire) <= lapped) {
+            // Who is seen to hold a later slab has read this one. Relaxed: its piece is not written before it is asked again
+            // for what it holds, as all are.
+            if gates.any(|(_, holds)| holds.0.load(Ordering::Relaxed) <= lapped) {
                 return Err(Refused::Full);
             }
         }
@@ -189,9 +190,8 @@ impl Producer {
 
     /// A piece whose last slab no consumer holds. There is one more of them than could be held.
     fn free_piece(&mut self) -> usize {
-        // The slabs of these pieces were taken out of their places earlier. A consumer that holds one but is not seen here
-        // has yet to look into the place, and will not find it there: see `Consumer::enter`.
-        fence(Ordering::SeqCst);
+        // The slabs of these pieces left their places before something was published, and the bell has fenced since. A
+        // consumer that holds one and is not seen here has yet to look into the place: see `Consumer::enter`.
         // Each is asked once: one that goes on meanwhile would be seen to hold two.
         // Acquire: what a consumer read of a slab comes before its holding another.
         let holds = self.shared.holds.iter();
