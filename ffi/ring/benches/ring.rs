@@ -1,9 +1,9 @@
 //! Messages a second from one producer to its consumers, and how late they come, beside the disruptor crate, rtrb,
 //! crossbeam-channel, and a copy of the same bytes. `scripts/bench.sh ring`
 //!
-//! Each figure is the median of five runs, in which the peers take turns. All have the same memory for what is under way.
+//! Each figure is the median of fifteen runs, in which the peers take turns, beside the best of them. All have the same memory for what is under way.
 //! "polled" waits in one way, the same for all: it looks 63 times and then yields; "parked" is the peer's own way to wait,
-//! which lets the processor sleep. rtrb and crossbeam-channel have one queue a consumer, so the producer copies for each.
+//! which lets the processor sleep. "one thread" has producer and consumers take turns on one: what it costs when nobody waits. rtrb and crossbeam-channel have one queue a consumer, so the producer copies for each.
 //! On a machine with fewer processors than threads consumers take turns, whatever carries the messages.
 
 #[path = "ring/load.rs"]
@@ -14,10 +14,11 @@ mod peers;
 use std::time::Duration;
 
 use load::{Load, Outcome};
+use peers::How;
 
 /// What the ring has room for, and each of its peers.
 pub const WINDOW_BYTES: usize = 1 << 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const BATCH: usize = 64;
 /// Messages a second for the measurement of time.
 const PACED: u32 = 20_000;
@@ -28,26 +29,47 @@ type Peer = (&'static str, fn(Load) -> Outcome);
 
 fn peers<const N: usize>() -> [Peer; 5] {
     [
-        ("ring, polled", peers::polled),
+        ("ring, polled", |load| peers::ring(How::Polled, load)),
         ("ring, parked", peers::parked),
-        ("disruptor crate, polled", peers::disruptor::<N>),
-        ("rtrb, polled", peers::rtrb::<N>),
-        ("crossbeam-channel, parked", peers::crossbeam::<N>),
+        ("disruptor crate, polled", |load| {
+            peers::disruptor::<N>(How::Polled, load)
+        }),
+        ("rtrb, polled", |load| peers::rtrb::<N>(How::Polled, load)),
+        ("crossbeam-channel, parked", |load| {
+            peers::crossbeam::<N>(How::Polled, load)
+        }),
     ]
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+fn alone<const N: usize>() -> [Peer; 4] {
+    [
+        ("ring", |load| peers::ring(How::Alone, load)),
+        ("disruptor crate", |load| {
+            peers::disruptor::<N>(How::Alone, load)
+        }),
+        ("rtrb", |load| peers::rtrb::<N>(How::Alone, load)),
+        ("crossbeam-channel", |load| {
+            peers::crossbeam::<N>(How::Alone, load)
+        }),
+    ]
+}
+
+fn median(runs: &[f64]) -> f64 {
+    let mut runs = runs.to_vec();
+    runs.sort_unstable_by(f64::total_cmp);
+    runs[runs.len() / 2]
 }
 
 /// A table of rates; those of the peers, in their order.
-fn rates<const N: usize>(load: Load) -> Vec<f64> {
-    println!(
-        "\n{} bytes, 1 producer, {} consumers, {} a batch{:>24}{:>10}{:>10}",
-        load.bytes, load.consumers, load.batch, "messages/s", "GB/s", "/ memcpy"
+fn rates(what: &str, load: Load, peers: &[Peer]) -> Vec<f64> {
+    let title = format!(
+        "{} bytes, {what}, {} consumers, batches of {}",
+        load.bytes, load.consumers, load.batch
     );
-    let peers = peers::<N>();
+    println!(
+        "\n{title:<60}{:>14}{:>14}{:>8}{:>10}",
+        "messages/s", "best", "GB/s", "/ memcpy"
+    );
     let mut runs = vec![Vec::new(); peers.len()];
     let mut copies = Vec::new();
     for _ in 0..ROUNDS {
@@ -56,21 +78,20 @@ fn rates<const N: usize>(load: Load) -> Vec<f64> {
             runs.push(peer(load).rate);
         }
     }
-    let copy = median(copies);
-    let line = |name: &str, rate: f64| {
+    let copy = median(&copies);
+    let line = |name: &str, runs: &[f64]| {
+        let (rate, best) = (median(runs), runs.iter().copied().fold(0.0, f64::max));
+        let bytes = rate * load.bytes as f64 / 1e9;
         println!(
-            "{name:<60}{rate:>14.0}{:>10.2}{:>10.3}",
-            rate * load.bytes as f64 / 1e9,
+            "{name:<60}{rate:>14.0}{best:>14.0}{bytes:>8.2}{:>10.3}",
             rate / copy
         );
     };
-    line("memcpy", copy);
-    let rates: Vec<f64> = runs.into_iter().map(median).collect();
-    peers
-        .iter()
-        .zip(&rates)
-        .for_each(|((name, _), rate)| line(name, *rate));
-    rates
+    line("memcpy", &copies);
+    for ((name, _), runs) in peers.iter().zip(&runs) {
+        line(name, runs);
+    }
+    runs.iter().map(|runs| median(runs)).collect()
 }
 
 /// A table of times, all runs together; p99 of the first peer, in microseconds.
@@ -79,7 +100,7 @@ fn times<const N: usize>(consumers: usize) -> f64 {
         bytes: N,
         batch: 1,
         consumers,
-        messages: PACED as usize / 2,
+        messages: PACED as usize / 5,
         pace: Some(Duration::from_secs(1) / PACED),
     };
     println!(
@@ -116,15 +137,18 @@ fn main() {
     let mut fast = Vec::new();
     for consumers in [1, 3] {
         for batch in [1, BATCH] {
-            let load = |bytes, messages| Load {
+            let load = |bytes, batches| Load {
                 bytes,
                 batch,
                 consumers,
-                messages,
+                messages: batches * BATCH,
                 pace: None,
             };
-            fast = rates::<64>(load(64, 1_000_000));
-            rates::<1115>(load(1115, 200_000));
+            let (short, frames) = (load(64, 4_000), load(1115, 1_000));
+            rates("one thread", short, &alone::<64>());
+            rates("one thread", frames, &alone::<1115>());
+            rates("one thread each", frames, &peers::<1115>());
+            fast = rates("one thread each", short, &peers::<64>());
         }
     }
     times::<64>(1);

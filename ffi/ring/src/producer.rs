@@ -30,6 +30,7 @@ pub struct Producer {
 #[derive(Debug)]
 pub struct Claim<'a> {
     producer: &'a mut Producer,
+    header: &'a mut [u8; HEADER_BYTES],
     bytes: &'a mut [u8],
 }
 
@@ -71,18 +72,18 @@ impl Producer {
     #[inline]
     pub fn try_claim(&mut self, bytes: usize) -> Result<Claim<'_>, Refused> {
         self.make_room(bytes)?;
-        let from = self.offset + HEADER_BYTES;
+        let bytes = HEADER_BYTES + bytes;
         #[cfg(loom)]
-        self.shared
-            .pool
-            .written(self.piece, self.offset, HEADER_BYTES + bytes);
-        let mut bytes = self.shared.pool.at(self.piece, from, bytes);
+        self.shared.pool.written(self.piece, self.offset, bytes);
+        let mut room = self.shared.pool.at(self.piece, self.offset, bytes);
         // SAFETY: the bytes lie behind what is published of this slab, and no consumer reads there. The slab's piece was
         // free when it was taken: no consumer reads what was there before. The borrow of the producer keeps it from
         // writing there by another way.
-        let bytes = unsafe { bytes.as_mut() };
+        let room = unsafe { room.as_mut() };
+        let (header, bytes) = room.split_first_chunk_mut().expect("room for a header");
         Ok(Claim {
             producer: self,
+            header,
             bytes,
         })
     }
@@ -218,17 +219,11 @@ impl Claim<'_> {
     #[inline]
     pub fn commit(self, bytes: usize) {
         assert!(bytes <= self.bytes.len(), "more than was claimed");
-        let producer = self.producer;
-        let header = producer
-            .shared
-            .pool
-            .at(producer.piece, producer.offset, HEADER_BYTES);
         #[expect(clippy::cast_possible_truncation, reason = "less than a slab")]
-        let length = (bytes as u32).to_ne_bytes();
-        // SAFETY: the header of the room that was claimed, in front of the claim's own bytes, so the reasons are the same.
-        unsafe { header.cast::<[u8; HEADER_BYTES]>().write(length) };
-        producer.offset += footprint(bytes);
-        producer.number += 1;
+        let length = bytes as u32;
+        *self.header = length.to_ne_bytes();
+        self.producer.offset += footprint(bytes);
+        self.producer.number += 1;
     }
 }
 

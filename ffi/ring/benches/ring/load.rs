@@ -56,13 +56,22 @@ impl Source {
             }
             stamp = u64::try_from(due.as_nanos()).expect("soon");
         }
-        self.made += 1;
         self.message[..8].copy_from_slice(&stamp.to_ne_bytes());
         &self.message
     }
 
-    pub fn batches(&self) -> usize {
-        self.load.messages / self.load.batch
+    /// It was taken.
+    #[inline]
+    pub fn next(&mut self) {
+        self.made += 1;
+    }
+
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    pub fn done(&self) -> bool {
+        self.made >= self.load.messages
     }
 }
 
@@ -85,7 +94,7 @@ impl Reader {
             last: load.bytes - 1,
             sum: 0,
             messages: 0,
-            wanted: load.messages / load.batch * load.batch,
+            wanted: load.messages,
             start,
             late_ns: Vec::with_capacity(if paced { load.messages } else { 0 }),
         }
@@ -106,6 +115,18 @@ impl Reader {
     pub fn done(&self) -> bool {
         self.messages >= self.wanted
     }
+}
+
+/// The writing end of a peer.
+pub trait Offer {
+    /// Publishes a batch, or says that there is no room and is asked again.
+    fn offer(&mut self, source: &mut Source) -> bool;
+}
+
+/// A reading end of a peer.
+pub trait Take {
+    /// Reads what there is, or says that there is nothing.
+    fn take(&mut self, reader: &mut Reader) -> bool;
 }
 
 /// How a thread waits that has nothing to do, the same for all who leave that to their user: it looks again some times and
@@ -131,6 +152,52 @@ pub struct Outcome {
     pub rate: f64,
     /// How late each was at each consumer, sorted.
     pub late_ns: Vec<u64>,
+}
+
+/// Runs both ends of a peer, each on a thread, looking again and again.
+pub fn polled<C: Take + Send>(
+    load: Load,
+    (mut producer, consumers): (impl Offer, Vec<C>),
+) -> Outcome {
+    race(
+        load,
+        consumers,
+        |mut source| {
+            let mut wait = Wait::default();
+            while !source.done() {
+                if !producer.offer(&mut source) {
+                    wait.once();
+                }
+            }
+        },
+        |mut consumer, reader| {
+            let mut wait = Wait::default();
+            while !reader.done() {
+                if !consumer.take(reader) {
+                    wait.once();
+                }
+            }
+        },
+    )
+}
+
+/// Both ends of a peer on one thread, turn by turn: what it costs when nobody waits.
+pub fn alone<C: Take>(load: Load, (mut producer, mut consumers): (impl Offer, Vec<C>)) -> Outcome {
+    let start = Instant::now();
+    let mut source = Source::new(load, start);
+    let mut readers: Vec<Reader> = consumers.iter().map(|_| Reader::new(load, start)).collect();
+    while !source.done() {
+        assert!(producer.offer(&mut source), "there is room");
+        for (consumer, reader) in consumers.iter_mut().zip(&mut readers) {
+            while consumer.take(reader) {}
+        }
+    }
+    assert!(readers.iter().all(Reader::done));
+    let rate = load.messages as f64 / start.elapsed().as_secs_f64();
+    Outcome {
+        rate,
+        late_ns: Vec::new(),
+    }
 }
 
 /// Runs one producer and its consumers, each on a thread of its own, and looks whether all saw the same.

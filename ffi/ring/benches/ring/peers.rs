@@ -3,26 +3,95 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use disruptor::{BusySpin, EventPoller, Polling, SingleProducerBarrier, build_single_producer};
-use dunlin_ring::{Idle, Policy, Refused, SLAB_BYTES, ring};
-use rtrb::chunks::ChunkError;
+use disruptor::{BusySpin, EventPoller, SingleProducerBarrier, build_single_producer};
+use dunlin_ring::{Consumer, Policy, Producer, SLAB_BYTES};
 
-use crate::load::{Load, Outcome, Reader, Source, Wait, race};
+use crate::load::{Load, Offer, Outcome, Reader, Source, Take, alone, polled, race};
 
-/// The ring, as its users use it: its own way to wait.
-pub fn parked(load: Load) -> Outcome {
-    let (mut producer, consumers) = ring(
-        crate::WINDOW_BYTES / SLAB_BYTES,
-        &vec![Policy::Block; load.consumers],
+/// What is measured: both ends on one thread, or each on its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Alone,
+    Polled,
+}
+
+fn run<C: Take + Send>(how: How, load: Load, ends: (impl Offer, Vec<C>)) -> Outcome {
+    match how {
+        How::Alone => alone(load, ends),
+        How::Polled => polled(load, ends),
+    }
+}
+
+// === the ring ===
+
+fn both_ends(load: Load) -> (Producer, Vec<Consumer>) {
+    let policies = vec![Policy::Block; load.consumers];
+    dunlin_ring::ring(crate::WINDOW_BYTES / SLAB_BYTES, &policies).expect("a ring")
+}
+
+struct Slabs {
+    producer: Producer,
+    batch: usize,
+    left: usize,
+}
+
+impl Offer for Slabs {
+    #[inline]
+    fn offer(&mut self, source: &mut Source) -> bool {
+        while self.left > 0 {
+            if self.producer.try_push(source.message()).is_err() {
+                return false;
+            }
+            source.next();
+            self.left -= 1;
+        }
+        self.producer.publish();
+        self.left = self.batch;
+        true
+    }
+}
+
+impl Take for Consumer {
+    #[inline]
+    fn take(&mut self, reader: &mut Reader) -> bool {
+        let Ok(batch) = self.try_batch() else {
+            return false;
+        };
+        for message in batch {
+            reader.take(message);
+        }
+        true
+    }
+}
+
+pub fn ring(how: How, load: Load) -> Outcome {
+    let (producer, consumers) = both_ends(load);
+    let (batch, left) = (load.batch, load.batch);
+    run(
+        how,
+        load,
+        (
+            Slabs {
+                producer,
+                batch,
+                left,
+            },
+            consumers,
+        ),
     )
-    .expect("a ring");
+}
+
+/// The ring's own way to wait.
+pub fn parked(load: Load) -> Outcome {
+    let (mut producer, consumers) = both_ends(load);
     race(
         load,
         consumers,
         |mut source| {
-            for _ in 0..source.batches() {
+            while !source.done() {
                 for _ in 0..load.batch {
                     producer.push(source.message()).expect("fits");
+                    source.next();
                 }
                 producer.publish();
             }
@@ -38,50 +107,56 @@ pub fn parked(load: Load) -> Outcome {
     )
 }
 
-/// The ring, looked at again and again.
-pub fn polled(load: Load) -> Outcome {
-    let (mut producer, consumers) = ring(
-        crate::WINDOW_BYTES / SLAB_BYTES,
-        &vec![Policy::Block; load.consumers],
-    )
-    .expect("a ring");
-    race(
-        load,
-        consumers,
-        |mut source| {
-            let mut wait = Wait::default();
-            for _ in 0..source.batches() {
-                for _ in 0..load.batch {
-                    let message = source.message();
-                    while let Err(refused) = producer.try_push(message) {
-                        assert_eq!(refused, Refused::Full);
-                        wait.once();
-                    }
-                }
-                producer.publish();
-            }
-        },
-        |mut consumer, reader| {
-            let mut wait = Wait::default();
-            while !reader.done() {
-                match consumer.try_batch() {
-                    Ok(batch) => batch.iter().for_each(|message| reader.take(message)),
-                    Err(Idle::Empty) => wait.once(),
-                    Err(Idle::Closed) => break,
-                }
-            }
-        },
-    )
+// === the disruptor crate ===
+
+struct Events<P, const N: usize> {
+    producer: P,
+    batch: usize,
 }
 
-type Poller<const N: usize> = EventPoller<[u8; N], SingleProducerBarrier>;
+impl<const N: usize, P: disruptor::Producer<[u8; N]>> Offer for Events<P, N> {
+    #[inline]
+    fn offer(&mut self, source: &mut Source) -> bool {
+        let Events { producer, batch } = self;
+        if *batch == 1 {
+            let message = source.message();
+            let done = producer.try_publish(|event| event.copy_from_slice(message));
+            if done.is_ok() {
+                source.next();
+            }
+            return done.is_ok();
+        }
+        let done = producer.try_batch_publish(*batch, |events| {
+            for event in events {
+                event.copy_from_slice(source.message());
+                source.next();
+            }
+        });
+        done.is_ok()
+    }
+}
 
-/// The disruptor crate, polled, its producer too. It has another type for each number of consumers up to two.
-pub fn disruptor<const N: usize>(load: Load) -> Outcome {
-    let (first, builder) =
-        build_single_producer(load.room(), || [0_u8; N], BusySpin).new_event_poller();
+impl<const N: usize> Take for EventPoller<[u8; N], SingleProducerBarrier> {
+    #[inline]
+    fn take(&mut self, reader: &mut Reader) -> bool {
+        let Ok(mut events) = self.poll() else {
+            return false;
+        };
+        for event in &mut events {
+            reader.take(event);
+        }
+        true
+    }
+}
+
+/// Its builder has another type for the first consumer, the second, and all others.
+pub fn disruptor<const N: usize>(how: How, load: Load) -> Outcome {
+    let builder = build_single_producer(load.room(), || [0_u8; N], BusySpin);
+    let (first, builder) = builder.new_event_poller();
+    let batch = load.batch;
     if load.consumers == 1 {
-        return disrupted(load, vec![first], builder.build());
+        let producer = builder.build();
+        return run(how, load, (Events::<_, N> { producer, batch }, vec![first]));
     }
     let (second, mut builder) = builder.new_event_poller();
     let mut pollers = vec![first, second];
@@ -90,117 +165,121 @@ pub fn disruptor<const N: usize>(load: Load) -> Outcome {
         pollers.push(next);
         builder = more;
     }
-    disrupted(load, pollers, builder.build())
+    let producer = builder.build();
+    run(how, load, (Events::<_, N> { producer, batch }, pollers))
 }
 
-fn disrupted<const N: usize>(
-    load: Load,
-    pollers: Vec<Poller<N>>,
-    mut producer: impl disruptor::Producer<[u8; N]>,
-) -> Outcome {
-    race(
+// === rtrb: a ring for each consumer, so a copy for each ===
+
+struct Rings<const N: usize> {
+    producers: Vec<rtrb::Producer<[u8; N]>>,
+    messages: Vec<[u8; N]>,
+}
+
+impl<const N: usize> Offer for Rings<N> {
+    #[inline]
+    fn offer(&mut self, source: &mut Source) -> bool {
+        let batch = self.messages.len();
+        if self
+            .producers
+            .iter()
+            .any(|producer| producer.slots() < batch)
+        {
+            return false;
+        }
+        for message in &mut self.messages {
+            message.copy_from_slice(source.message());
+            source.next();
+        }
+        for producer in &mut self.producers {
+            producer
+                .push_entire_slice(&self.messages)
+                .expect("there is room");
+        }
+        true
+    }
+}
+
+impl<const N: usize> Take for rtrb::Consumer<[u8; N]> {
+    #[inline]
+    fn take(&mut self, reader: &mut Reader) -> bool {
+        let slots = self.slots();
+        if slots == 0 {
+            return false;
+        }
+        let chunk = self.read_chunk(slots).expect("as many as there are");
+        let (head, tail) = chunk.as_slices();
+        head.iter()
+            .chain(tail)
+            .for_each(|message| reader.take(message));
+        chunk.commit_all();
+        true
+    }
+}
+
+pub fn rtrb<const N: usize>(how: How, load: Load) -> Outcome {
+    let rings = (0..load.consumers).map(|_| rtrb::RingBuffer::new(load.room()));
+    let (producers, consumers): (Vec<_>, Vec<_>) = rings.unzip();
+    let messages = vec![[0; N]; load.batch];
+    run(
+        how,
         load,
-        pollers,
-        |mut source| {
-            let mut wait = Wait::default();
-            for _ in 0..source.batches() {
-                if load.batch == 1 {
-                    let message = source.message();
-                    while producer
-                        .try_publish(|event| event.copy_from_slice(message))
-                        .is_err()
-                    {
-                        wait.once();
-                    }
-                } else {
-                    let mut fill = |events: &mut dyn Iterator<Item = &mut [u8; N]>| {
-                        events.for_each(|event| event.copy_from_slice(source.message()));
-                    };
-                    while producer
-                        .try_batch_publish(load.batch, |mut events| fill(&mut events))
-                        .is_err()
-                    {
-                        wait.once();
-                    }
-                }
-            }
-        },
-        |mut poller: Poller<N>, reader| {
-            let mut wait = Wait::default();
-            while !reader.done() {
-                match poller.poll() {
-                    Ok(mut events) => (&mut events).for_each(|event| reader.take(event)),
-                    Err(Polling::NoEvents) => wait.once(),
-                    Err(Polling::Shutdown) => break,
-                }
-            }
-        },
+        (
+            Rings::<N> {
+                producers,
+                messages,
+            },
+            consumers,
+        ),
     )
 }
 
-/// rtrb: a ring for each consumer, so a copy for each.
-pub fn rtrb<const N: usize>(load: Load) -> Outcome {
-    let rings = (0..load.consumers).map(|_| rtrb::RingBuffer::<[u8; N]>::new(load.room()));
-    let (mut producers, consumers): (Vec<_>, Vec<_>) = rings.unzip();
-    race(
-        load,
-        consumers,
-        |mut source| {
-            let mut wait = Wait::default();
-            let mut messages = vec![[0_u8; N]; load.batch];
-            for _ in 0..source.batches() {
-                for message in &mut messages {
-                    message.copy_from_slice(source.message());
-                }
-                for producer in &mut producers {
-                    while let Err(ChunkError::TooFewSlots(_)) =
-                        producer.push_entire_slice(&messages)
-                    {
-                        wait.once();
-                    }
-                }
+// === crossbeam-channel: a channel for each consumer; it has no batches, and a way to wait of its own ===
+
+struct Senders<const N: usize>(Vec<crossbeam_channel::Sender<[u8; N]>>, usize);
+
+impl<const N: usize> Offer for Senders<N> {
+    #[inline]
+    fn offer(&mut self, source: &mut Source) -> bool {
+        for _ in 0..self.1 {
+            let message: [u8; N] = source.message().try_into().expect("of this length");
+            source.next();
+            for sender in &self.0 {
+                sender.send(message).expect("a receiver");
             }
-        },
-        |mut consumer, reader| {
-            let mut wait = Wait::default();
-            while !reader.done() {
-                let slots = consumer.slots();
-                if slots == 0 {
-                    wait.once();
-                    continue;
-                }
-                let chunk = consumer.read_chunk(slots).expect("as many as there are");
-                let (head, tail) = chunk.as_slices();
-                head.iter()
-                    .chain(tail)
-                    .for_each(|message| reader.take(message));
-                chunk.commit_all();
-            }
-        },
-    )
+        }
+        true
+    }
 }
 
-/// crossbeam-channel: a bounded channel for each consumer, with its own way to wait. It has no batches.
-pub fn crossbeam<const N: usize>(load: Load) -> Outcome {
-    let channels = (0..load.consumers).map(|_| crossbeam_channel::bounded::<[u8; N]>(load.room()));
+impl<const N: usize> Take for crossbeam_channel::Receiver<[u8; N]> {
+    #[inline]
+    fn take(&mut self, reader: &mut Reader) -> bool {
+        let Ok(message) = self.try_recv() else {
+            return false;
+        };
+        reader.take(&message);
+        true
+    }
+}
+
+pub fn crossbeam<const N: usize>(how: How, load: Load) -> Outcome {
+    let channels = (0..load.consumers).map(|_| crossbeam_channel::bounded(load.room()));
     let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+    let mut senders = Senders::<N>(senders, load.batch);
+    if how == How::Alone {
+        return alone(load, (senders, receivers));
+    }
     race(
         load,
         receivers,
-        |mut source: Source| {
-            for _ in 0..source.batches() * load.batch {
-                let message: [u8; N] = source.message().try_into().expect("of this length");
-                for sender in &senders {
-                    sender.send(message).expect("a receiver");
-                }
+        |mut source| {
+            while !source.done() {
+                senders.offer(&mut source);
             }
             drop(senders);
         },
-        |receiver, reader: &mut Reader| {
-            for message in receiver {
-                reader.take(&message);
-            }
-        },
+        |receiver, reader| receiver.iter().for_each(|message| reader.take(&message)),
     )
 }
 
@@ -209,13 +288,12 @@ pub fn memcpy(load: Load) -> f64 {
     let start = Instant::now();
     let mut source = Source::new(Load { pace: None, ..load }, start);
     let mut memory = vec![0_u8; load.room() * load.bytes];
-    let mut rounds = 0;
-    while rounds < load.messages {
-        for place in memory.chunks_exact_mut(load.bytes) {
-            place.copy_from_slice(black_box(source.message()));
-            rounds += 1;
+    while !source.done() {
+        for place in memory.chunks_exact_mut(load.bytes).take(load.messages) {
+            place.copy_from_slice(source.message());
+            source.next();
         }
         black_box(&mut memory);
     }
-    rounds as f64 / start.elapsed().as_secs_f64()
+    source.made() as f64 / start.elapsed().as_secs_f64()
 }
