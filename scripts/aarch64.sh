@@ -12,8 +12,8 @@ source scripts/cross.sh
 # program that the image has not.
 left_out=(buffer::tests::crash no_error_of_any_operation_is_a_false_ack second_opinion)
 suites=()
-for suite in ffi/{driver-sys,crypto}/tests/*.rs ffi/driver/tests/hostile_bytes.rs; do suites+=(--test "$(basename "$suite" .rs)"); done
-run_cross test --locked --no-fail-fast --target "$target" -p dunlin-driver-sys -p dunlin-crc -p dunlin-crypto -p dunlin-driver -p dunlin --lib \
+for suite in ffi/{driver-sys,crypto}/tests/*.rs ffi/driver/tests/hostile_bytes.rs ffi/ring/tests/rules.rs; do suites+=(--test "$(basename "$suite" .rs)"); done
+run_cross test --locked --no-fail-fast --target "$target" -p dunlin-driver-sys -p dunlin-crc -p dunlin-crypto -p dunlin-driver -p dunlin-ring -p dunlin --lib \
     "${suites[@]}" -- --skip a_key_of_a_file_is_wiped --skip campaign_ "${left_out[@]/#/--skip=}"
 echo "skipped under qemu-user: dunlin-crypto::memory: two minutes of emulation to search a process"
 for name in "${left_out[@]}"; do

@@ -25,7 +25,8 @@ stages=(
     "test      unit, integration and architecture tests"
     "doctest   examples in the documentation, and what must not compile"
     "asan      the tests of ffi/ under AddressSanitizer"
-    "tsan      the host protocol and its supervision under ThreadSanitizer, after a planted race (scripts/tsan.sh)"
+    "tsan      the host protocol, its supervision and the ring under ThreadSanitizer, after a planted race (scripts/tsan.sh)"
+    "loom      the ring in every order of its threads' steps (scripts/ring.sh loom)"
     "unsafe    unsafe blocks are counted, each with a reason, none outside ffi/ (scripts/unsafe.sh)"
     "hostile   the hostile driver under each sanitizer and under Arm's memory tagging"
     "hazards   each of 40 defences is taken out, and its test fails (scripts/hazards.sh)"
@@ -118,6 +119,7 @@ stage_doctest() { cargo test --locked --workspace --doc; }
 
 stage_asan() { scripts/asan.sh; }
 stage_tsan() { scripts/tsan.sh; }
+stage_loom() { scripts/ring.sh loom; }
 stage_hostile() { scripts/hostile.sh; }
 stage_unsafe() { scripts/unsafe.sh; }
 stage_hazards() { scripts/hazards.sh; }

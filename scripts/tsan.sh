@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of the host protocol, of the launcher and of supervision under ThreadSanitizer, on the pinned stable
+# Runs the tests of the host protocol, of the launcher, of supervision and of the ring under ThreadSanitizer, on the pinned stable
 # compiler. The standard library is built with it, too: without, every lock of it would look like a race. Arguments go to
 # cargo nextest run:
 #
@@ -33,12 +33,12 @@ options=$out/options-$(cksum <"$out/options.c" | cut -d ' ' -f 1).o
 # DUNLIN_ASAN tells the tests that a sanitizer is there, whose shadow memory fits in no limit of address space.
 export RUSTC_BOOTSTRAP=1 DUNLIN_ASAN=1
 export RUSTFLAGS="-Zsanitizer=thread -Cforce-frame-pointers=yes -Clink-arg=$options"
-what=(--locked -Zbuild-std --profile asan --target "$host" --target-dir "$out" -p dunlin-driver)
+what=(--locked -Zbuild-std --profile asan --target "$host" --target-dir "$out" -p dunlin-driver -p dunlin-ring)
 if cargo nextest run "${what[@]}" --ignore-default-filter -E 'test(planted_race)' >"$out/planted.log" 2>&1 ||
     ! grep -q 'ThreadSanitizer: data race' "$out/planted.log"; then
     tail -20 "$out/planted.log"
     die "a planted race is not seen" "the lines above say what happened instead"
 fi
 say "a planted race is seen"
-if [[ $# -eq 0 ]]; then set -- -E 'binary(supervision) or binary(launcher) or binary(hostile_bytes) or kind(lib)'; fi
+if [[ $# -eq 0 ]]; then set -- -E 'binary(supervision) or binary(launcher) or binary(hostile_bytes) or binary(threads) or kind(lib)'; fi
 cargo nextest run "${what[@]}" "$@"

@@ -1,0 +1,129 @@
+//! The pool: one mapping, cut into slabs. Made and touched once, so that writing to it later neither allocates nor faults.
+
+use std::ptr::NonNull;
+
+use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
+
+/// Bits of a position that are an offset in a slab. Small in models, where each word is watched.
+pub(crate) const SLAB_BITS: u32 = if cfg!(loom) { 4 } else { 16 };
+/// Bytes of a slab.
+pub const SLAB_BYTES: usize = 1 << SLAB_BITS;
+/// What is asked for as one huge page. Kernels whose huge pages have another size refuse it.
+const HUGE_BYTES: usize = 2 << 20;
+
+/// What the pool's memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Huge pages that were set aside for programs that ask (`vm.nr_hugepages`).
+    Huge,
+    /// Pages that the kernel was advised to make huge, and does where it has some.
+    Advised,
+    /// Pages of the usual size.
+    Plain,
+}
+
+/// Memory of a number of slabs.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    start: NonNull<u8>,
+    mapped_bytes: usize,
+    slabs: usize,
+    pages: Pages,
+    #[cfg(loom)]
+    words: Vec<loom::cell::UnsafeCell<()>>,
+}
+
+// SAFETY: the mapping belongs to this value and to no thread. Whoever turns an address of it into a reference says why
+// nobody else writes there.
+unsafe impl Send for Pool {}
+// SAFETY: as above; the other fields never change.
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    pub(crate) fn new(slabs: usize) -> std::io::Result<Pool> {
+        let bytes = slabs * SLAB_BYTES;
+        let huge = bytes.next_multiple_of(HUGE_BYTES);
+        let flags = MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB | MapFlags::MAP_POPULATE;
+        // A pool that would leave most of a huge page empty takes none of the few there are.
+        let granted = (bytes > HUGE_BYTES / 2).then(|| map(huge, flags).ok());
+        let (start, mapped_bytes, pages) = if let Some(start) = granted.flatten() {
+            (start, huge, Pages::Huge)
+        } else {
+            let start = map(bytes, MapFlags::empty())?;
+            // SAFETY: advice on the whole of a mapping that was just made; its content stays what it is.
+            let advised = unsafe { mman::madvise(start.cast(), bytes, MmapAdvise::MADV_HUGEPAGE) };
+            let pages = if advised.is_ok() {
+                Pages::Advised
+            } else {
+                Pages::Plain
+            };
+            // SAFETY: the whole of a mapping that can be written and that nobody else knows.
+            unsafe { start.write_bytes(0, bytes) };
+            (start, bytes, pages)
+        };
+        Ok(Pool {
+            start,
+            mapped_bytes,
+            slabs,
+            pages,
+            #[cfg(loom)]
+            words: (0..bytes / 4)
+                .map(|_| loom::cell::UnsafeCell::new(()))
+                .collect(),
+        })
+    }
+
+    pub(crate) fn pages(&self) -> Pages {
+        self.pages
+    }
+
+    /// Bytes of a slab, as an address: for the caller to know that they may be read or written.
+    pub(crate) fn at(&self, slab: usize, from: usize, bytes: usize) -> NonNull<[u8]> {
+        assert!(slab < self.slabs && from <= SLAB_BYTES && bytes <= SLAB_BYTES - from);
+        // SAFETY: within the mapping, by the line above.
+        let start = unsafe { self.start.add(slab * SLAB_BYTES + from) };
+        NonNull::slice_from_raw_parts(start, bytes)
+    }
+
+    /// Tells loom that bytes are written now.
+    #[cfg(loom)]
+    pub(crate) fn written(&self, slab: usize, from: usize, bytes: usize) {
+        for word in self.watched(slab, from, bytes) {
+            word.with_mut(|_| ());
+        }
+    }
+
+    /// Tells loom that bytes are read now.
+    #[cfg(loom)]
+    pub(crate) fn read(&self, slab: usize, from: usize, bytes: usize) {
+        for word in self.watched(slab, from, bytes) {
+            word.with(|_| ());
+        }
+    }
+
+    #[cfg(loom)]
+    fn watched(&self, slab: usize, from: usize, bytes: usize) -> &[loom::cell::UnsafeCell<()>] {
+        let first = slab * SLAB_BYTES / 4 + from / 4;
+        &self.words[first..first + bytes.div_ceil(4)]
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, whole. Producer and consumers share the pool and are gone, and with them all references.
+        let unmapped = unsafe { mman::munmap(self.start.cast(), self.mapped_bytes) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// Zeroed memory of this process alone.
+fn map(bytes: usize, flags: MapFlags) -> std::io::Result<NonNull<u8>> {
+    let bytes = std::num::NonZeroUsize::new(bytes).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let (access, flags) = (
+        ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        MapFlags::MAP_PRIVATE | flags,
+    );
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let start = unsafe { mman::mmap_anonymous(None, bytes, access, flags) }?;
+    Ok(start.cast())
+}

@@ -1,0 +1,242 @@
+//! The producer: writes behind what is published, and publishes.
+
+use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll};
+
+use crate::batch::{HEADER_BYTES, footprint};
+use crate::bell::Waiter;
+use crate::shared::{EMPTY, Place, Shared, position};
+use crate::sync::{Arc, Ordering, spin_loop, thread};
+use crate::{MESSAGE_BYTES_MAX, Pages, Policy, ROOM_BYTES, Refused, SPINS};
+
+/// The writing end of a ring. Dropping it publishes what is written and closes the ring.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    /// The slab that is written, its piece of the pool, and where its next message goes.
+    slab: u64,
+    piece: usize,
+    offset: usize,
+    /// Messages so far.
+    number: u64,
+    published: u64,
+    /// Pieces that are in no place of the window, with the slabs that were last in them.
+    aside: Vec<Place>,
+    /// What consumers were seen to hold; here so that it is allocated once.
+    held: Vec<u64>,
+}
+
+/// Room for one message, to be written in place. Dropped without [`commit`](Claim::commit), it is as if it never was.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    producer: &'a mut Producer,
+    header: &'a mut [u8; HEADER_BYTES],
+    bytes: &'a mut [u8],
+}
+
+impl Producer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Producer {
+        // Room for all, so that what is put there later never allocates.
+        let mut aside = Vec::with_capacity(shared.pieces());
+        aside.extend((1..shared.pieces()).map(|piece| Place::new(EMPTY.slab(), piece)));
+        let held = Vec::with_capacity(shared.holds.len());
+        Producer {
+            shared,
+            slab: 0,
+            piece: 0,
+            offset: 0,
+            number: 0,
+            published: 0,
+            aside,
+            held,
+        }
+    }
+
+    /// Writes a message, and waits for consumers of the policy [`Policy::Block`] where there is no room. It is seen after the
+    /// next [`publish`](Producer::publish), or when its slab is full.
+    pub fn push(&mut self, message: &[u8]) -> Result<(), Refused> {
+        self.wait_for_room(message.len())?;
+        self.try_push(message)
+    }
+
+    /// As [`push`](Producer::push), but says [`Refused::Full`] instead of waiting.
+    #[inline]
+    pub fn try_push(&mut self, message: &[u8]) -> Result<(), Refused> {
+        let mut claim = self.try_claim(message.len())?;
+        claim.copy_from_slice(message);
+        claim.commit(message.len());
+        Ok(())
+    }
+
+    /// Room for a message of up to so many bytes, in the slab itself.
+    #[inline]
+    pub fn try_claim(&mut self, bytes: usize) -> Result<Claim<'_>, Refused> {
+        self.make_room(bytes)?;
+        let bytes = HEADER_BYTES + bytes;
+        #[cfg(loom)]
+        self.shared.pool.written(self.piece, self.offset, bytes);
+        let mut room = self.shared.pool.at(self.piece, self.offset, bytes);
+        // SAFETY: the bytes lie behind what is published of this slab, and no consumer reads there. The slab's piece was
+        // free when it was taken: no consumer reads what was there before. The borrow of the producer keeps it from
+        // writing there by another way.
+        let room = unsafe { room.as_mut() };
+        let (header, bytes) = room.split_first_chunk_mut().expect("room for a header");
+        Ok(Claim {
+            producer: self,
+            header,
+            bytes,
+        })
+    }
+
+    /// Lets the consumers see all that was written: one store for all of it. Without anything new it does nothing.
+    #[inline]
+    pub fn publish(&mut self) {
+        let position = position(self.slab, self.offset);
+        if position != self.published {
+            self.published = position;
+            // Consumers that see the position see the messages, labels and places before it.
+            self.shared.head.0.store(position, Ordering::Release);
+            self.shared.published.ring();
+        }
+    }
+
+    /// Waits, spinning for a while and then parked, until there is room for a message of so many bytes.
+    pub fn wait_for_room(&mut self, bytes: usize) -> Result<(), Refused> {
+        for _ in 0..SPINS {
+            match self.make_room(bytes) {
+                Err(Refused::Full) => spin_loop(),
+                settled => return settled,
+            }
+        }
+        loop {
+            let waiter = Waiter::Thread(thread::current());
+            self.shared.moved.put_down(0, waiter);
+            match self.make_room(bytes) {
+                Err(Refused::Full) => thread::park(),
+                settled => {
+                    self.shared.moved.take_back(0);
+                    return settled;
+                }
+            }
+        }
+    }
+
+    /// As [`wait_for_room`](Producer::wait_for_room), for a task: pending, it will be woken.
+    pub fn poll_room(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: usize,
+    ) -> Poll<Result<(), Refused>> {
+        if let Err(Refused::Full) = self.make_room(bytes) {
+            let waiter = Waiter::Task(context.waker().clone());
+            self.shared.moved.put_down(0, waiter);
+            if let Err(Refused::Full) = self.make_room(bytes) {
+                return Poll::Pending;
+            }
+            self.shared.moved.take_back(0);
+        }
+        Poll::Ready(self.make_room(bytes))
+    }
+
+    /// Messages that were written since the ring was made.
+    pub fn messages(&self) -> u64 {
+        self.number
+    }
+
+    /// What the memory is made of.
+    pub fn pages(&self) -> Pages {
+        self.shared.pool.pages()
+    }
+
+    #[inline]
+    fn make_room(&mut self, bytes: usize) -> Result<(), Refused> {
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(Refused::TooLong { bytes });
+        }
+        if footprint(bytes) > ROOM_BYTES - self.offset {
+            return self.turn();
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next slab. What was written is published first, so that a batch lies in one slab, and consumers that
+    /// are waited for have something to read.
+    #[cold]
+    fn turn(&mut self) -> Result<(), Refused> {
+        self.publish();
+        let next = self.slab + 1;
+        if let Some(lapped) = next.checked_sub(self.shared.slabs()) {
+            let gates = self.shared.policies.iter().zip(&self.shared.holds);
+            let mut gates = gates.filter(|(policy, _)| **policy == Policy::Block);
+            // Who is seen to hold a later slab has read this one. Relaxed: its piece is not written before it is asked again
+            // for what it holds, as all are.
+            if gates.any(|(_, holds)| holds.0.load(Ordering::Relaxed) <= lapped) {
+                return Err(Refused::Full);
+            }
+        }
+        let piece = self.free_piece();
+        let (old, new) = (self.shared.label(self.piece), self.shared.label(piece));
+        old.past.store(self.number, Ordering::Relaxed);
+        old.end.store(self.offset as u64, Ordering::Relaxed);
+        new.first.store(self.number, Ordering::Relaxed);
+        let lapped = self.shared.replace(Place::new(next, piece));
+        if lapped != EMPTY {
+            self.aside.push(lapped);
+        }
+        (self.slab, self.piece, self.offset) = (next, piece, 0);
+        // Nothing yet, so there is nothing to publish.
+        self.published = position(next, 0);
+        Ok(())
+    }
+
+    /// A piece whose last slab no consumer holds. There is one more of them than could be held.
+    fn free_piece(&mut self) -> usize {
+        // The slabs of these pieces left their places before something was published, and the bell has fenced since. A
+        // consumer that holds one and is not seen here has yet to look into the place: see `Consumer::enter`.
+        // Each is asked once: one that goes on meanwhile would be seen to hold two.
+        // Acquire: what a consumer read of a slab comes before its holding another.
+        let holds = self.shared.holds.iter();
+        self.held.clear();
+        self.held
+            .extend(holds.map(|holds| holds.0.load(Ordering::Acquire)));
+        let free = |place: &Place| !self.held.contains(&place.slab());
+        let found = self.aside.iter().position(free);
+        let found = found.expect("more pieces than consumers can hold");
+        self.aside.swap_remove(found).piece()
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.publish();
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.published.ring();
+    }
+}
+
+impl Claim<'_> {
+    /// Makes a message of the first so many bytes.
+    #[inline]
+    pub fn commit(self, bytes: usize) {
+        assert!(bytes <= self.bytes.len(), "more than was claimed");
+        #[expect(clippy::cast_possible_truncation, reason = "less than a slab")]
+        let length = bytes as u32;
+        *self.header = length.to_ne_bytes();
+        self.producer.offset += footprint(bytes);
+        self.producer.number += 1;
+    }
+}
+
+impl Deref for Claim<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl DerefMut for Claim<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+}
