@@ -77,9 +77,19 @@ fn wild_accesses_fault_in_the_guards_and_are_named() {
         ("kept-same-thread", "`read out`"),
     ];
     for (mode, expected) in cases {
-        let (cause, detail) = cause(mode);
-        assert_eq!(cause, Cause::Contract, "{mode}: {detail}");
-        assert!(detail.contains(expected), "{mode}: {detail}");
+        // A late write that falls into the next call spoils what that one returns, which is noticed, too; most do not.
+        let tries = if mode == "kept" { 5 } else { 1 };
+        let mut said = Vec::new();
+        while said.len() < tries
+            && !said
+                .last()
+                .is_some_and(|last: &String| last.contains(expected))
+        {
+            let (cause, detail) = cause(mode);
+            assert_eq!(cause, Cause::Contract, "{mode}: {detail}");
+            said.push(detail);
+        }
+        assert!(said[said.len() - 1].contains(expected), "{mode}: {said:?}");
     }
 }
 
