@@ -425,6 +425,12 @@ const BROKEN: &[(&str, &str, &str, &[&str])] = &[
         &["sinks.cloud.quic_silence_ms", "1000"],
     ),
     (
+        "a silence without QUIC",
+        "type = \"uplink\"",
+        "type = \"uplink\"\nquic_silence_ms = 9000",
+        &["sinks.cloud.quic_silence_ms", "quic:// endpoint"],
+    ),
+    (
         "early CONNECT without QUIC",
         "type = \"uplink\"",
         "type = \"uplink\"\nearly_connect = true",

@@ -76,19 +76,21 @@ fn sub_follows_what_is_sent_and_leaves_the_agent_alone() {
     assert_eq!(agent.count("/uplinked"), agent.count("/produced"));
 }
 
-/// Counts from 0 and so passes its limits, for which a terminal has colours and a file has words.
+/// Rises through both limits every three seconds; a terminal has colours for that, unless they are not wanted.
 #[cfg(feature = "telemetry")]
 #[test]
 fn sub_shows_values_against_their_limits() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path());
     let database = dir.path().join("limits.toml");
-    let limits = "version = '1'\n[parameters.n]\nunit = 'Cel'\nyellow_high = 300\nred_high = 800\n";
+    let limits = "version = '1'\n[parameters.n]\nunit = 'Cel'\nyellow_high = 30\nred_high = 65\n";
     fs::write(&database, limits).unwrap();
     let transform = format!(
         "[transforms.cal]\ntype = \"calibrate\"\ninputs = [\"sim\"]\ndatabase = {database:?}\n\n[sinks.cloud]"
     );
+    let wave = "shape = \"ramp\", amplitude = 100, period_ms = 3000";
     let config = config(&broker.endpoint())
+        .replace("shape = \"counter\"", wave)
         .replace("[sinks.cloud]", &transform)
         .replace(
             "\"uplink\"\ninputs = [\"sim\"]",
@@ -96,13 +98,15 @@ fn sub_shows_values_against_their_limits() {
         );
     let mut agent = Agent::new(dir.path(), &config);
     agent.start();
+    agent.wait_count("/uplinked", 1, SOON);
     let file = agent.config();
     let file = file.to_str().unwrap();
     let bin = env!("CARGO_BIN_EXE_dunlin");
-    let on_terminal = |more: &str| {
-        let command = format!("{more} {bin} sub {file} --seconds 6");
+    let on_terminal = |no_color: &str| {
+        let command = format!("{bin} sub {file} --seconds 8");
         let run = Command::new("script")
             .args(["-qec", &command, "/dev/null"])
+            .env("NO_COLOR", no_color)
             .output();
         String::from_utf8_lossy(&run.expect("script is of every Debian").stdout).into_owned()
     };
@@ -113,6 +117,9 @@ fn sub_shows_values_against_their_limits() {
         assert!(line.contains(&format!("\u{1b}[{code}msim")), "{line:?}");
         assert!(line.contains("Cel"), "{line:?}");
     }
+    let seen = on_terminal("1");
+    assert!(seen.contains("red high"), "{seen}");
+    assert!(!seen.contains("\u{1b}[3"), "{seen:?}");
     agent.stop();
 }
 

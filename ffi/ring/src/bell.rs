@@ -35,7 +35,9 @@ impl Bell {
 
     /// Puts a waiter down. The caller must look once more at what it waits for before it sleeps.
     pub(crate) fn put_down(&self, seat: usize, waiter: Waiter) {
-        *self.seat(seat) = Some(waiter);
+        // The one before falls when the seat is free again: a task that goes with its last waker may ring this bell.
+        let before = self.seat(seat).replace(waiter);
+        drop(before);
         self.waiting.fetch_or(1 << seat, Ordering::Release);
         fence(Ordering::SeqCst);
     }
@@ -43,7 +45,8 @@ impl Bell {
     /// Takes the waiter of a seat back, if it was not woken meanwhile.
     pub(crate) fn take_back(&self, seat: usize) {
         self.waiting.fetch_and(!(1 << seat), Ordering::Relaxed);
-        *self.seat(seat) = None;
+        let waiter = self.seat(seat).take();
+        drop(waiter);
     }
 
     /// Wakes all who are put down; called after each change of what they wait for.
@@ -57,8 +60,11 @@ impl Bell {
 
     #[cold]
     fn wake(&self) {
-        let waiting = self.waiting.swap(0, Ordering::Acquire);
-        for seat in (0..self.seats.len()).filter(|seat| waiting >> seat & 1 == 1) {
+        for seat in 0..self.seats.len() {
+            // One at a time: a waker that panics leaves those behind it to the next ringing.
+            if self.waiting.fetch_and(!(1 << seat), Ordering::Acquire) >> seat & 1 == 0 {
+                continue;
+            }
             // Not a temporary of the match: a waker may run code of others, which must not find the seat locked.
             let waiter = self.seat(seat).take();
             match waiter {

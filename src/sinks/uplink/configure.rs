@@ -253,9 +253,12 @@ fn quic_silence(section: &mut Section<'_>, default: Duration) -> Duration {
 /// Refuses options of QUIC that cannot do anything.
 fn quic_options(section: &mut Section<'_>, uplink: &uplink::Settings) -> Option<()> {
     let has_quic = uplink.endpoints.iter().any(|e| e.scheme() == Scheme::Quic);
+    let silence_ms = uplink.quic_silence.as_millis().to_string();
+    let has_silence = section.has("quic_silence_ms");
     for (key, is_on, value) in [
         ("quic_streams", uplink.streams, "\"by_class\""),
         ("early_connect", uplink.early_connect, "true"),
+        ("quic_silence_ms", has_silence, &silence_ms),
     ] {
         if is_on && !has_quic {
             section.problem(
