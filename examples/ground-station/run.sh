@@ -87,10 +87,11 @@ if [[ -t 1 ]]; then
 else
     start sub "$dunlin" sub "$run/dunlin.toml" --seconds "$((seconds + 1))" 9>&-
     sub=$started
-    while [[ -z $stopping ]] && alive "$sub" && alive "$spacecraft"; do sleep 0.2; done
+    # A sleep is in the terminal's group: Ctrl-C ends it, which is no error.
+    while [[ -z $stopping ]] && alive "$sub" && alive "$spacecraft"; do sleep 0.2 || true; done
 fi
 if [[ -n $stopping ]]; then say "the pass ends now"; fi
-while [[ -z $stopping ]] && alive "$spacecraft"; do sleep 0.1; done
+while [[ -z $stopping ]] && alive "$spacecraft"; do sleep 0.1 || true; done
 stop "$spacecraft" 10 || die "the spacecraft failed: $(tail -n 1 "$run/log/spacecraft.log")" "see $run/log/spacecraft.log"
 # What is in the socket is taken before the agent is told to stop.
 sent=$(python3 -c 'import json, sys; made = json.load(sys.stdin); print(made["frames"] - made["withheld"])' <"$run/log/spacecraft.log")
