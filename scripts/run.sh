@@ -100,12 +100,12 @@ start silence bash -c 'trap "kill -CONT $1; exit" TERM
 if [[ -t 1 ]]; then
     # The product's own live table, from the broker's side.
     target/release/dunlin sub "$run/dunlin.toml" ${seconds:+--seconds "$seconds"} 9>&- || true
-    while running; do sleep 0.2; done
+    while running; do sleep 0.2 || true; done
 else
     printf '%7s %10s %10s %10s %10s  %s\n' second produced durable uplinked messages over
     from=$SECONDS
     while running; do
-        sleep 1
+        sleep 1 || true # Ctrl-C ends it, too
         if counts=$(status 2>/dev/null); then
             read -r p d u over <<<"$counts"
             printf '%7d %10d %10d %10d %10d  %s\n' $((SECONDS - from)) "$p" "$d" "$u" "$(wc -l <"$run/received.jsonl")" "$over"

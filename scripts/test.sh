@@ -40,7 +40,7 @@ stages=(
     "mte       the C drivers under Arm's memory tagging, and one that it must catch"
     "board     the aarch64 agent on emulated boards"
     "durable   acknowledged records survive power cuts of simulated, hosted and emulated disks, kill -9, errors, full disks"
-    "run       scripts/run.sh for 10 seconds loses nothing"
+    "run       scripts/run.sh for 10 seconds loses nothing, and what the example ground-station sends, loses and shows adds up"
     "network   bad networks: nothing lost, nothing doubled, connected again (scripts/network.sh)"
     "interop   brokers and subscribers of other makers (scripts/interop.sh --sample)"
     "flash     every refusal and failure of scripts/flash.sh, on loop devices and files"
@@ -53,7 +53,7 @@ host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 stage_setup() { scripts/setup.sh test; }
 stage_fmt() { cargo fmt --all --check; }
 stage_shell() {
-    shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh .ci/run lab/board/initrd-init lab/board/store-init lab/board/root/etc/init.d/*
+    shellcheck -x scripts/*.sh lab/*.sh deploy/cross/*.sh tests/flash/*.sh examples/*/*.sh .ci/run lab/board/initrd-init lab/board/store-init lab/board/root/etc/init.d/*
 }
 core=(-p dunlin --no-default-features --features core)
 stage_clippy() {
@@ -142,7 +142,10 @@ stage_board() {
     scripts/board_image.sh
     cargo nextest run --locked --profile board --package dunlin --test board --no-tests fail
 }
-stage_run() { scripts/run.sh --seconds 10; }
+stage_run() {
+    scripts/run.sh --seconds 10
+    examples/ground-station/run.sh --seconds 6
+}
 stage_network() { scripts/network.sh --report; }
 stage_interop() { scripts/interop.sh --sample; }
 # Loop devices and chroot are root's.

@@ -5,6 +5,9 @@ mod support;
 
 #[path = "configs/downlink.rs"]
 mod downlink;
+#[cfg(all(feature = "telemetry", feature = "tools"))]
+#[path = "configs/example.rs"]
+mod example;
 #[path = "configs/secret.rs"]
 mod secret;
 #[cfg(feature = "roughtime")]

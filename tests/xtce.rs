@@ -1,9 +1,11 @@
 //! Telemetry databases in XTCE: the same packets are read by them as by the same database in TOML, and as by a reader of
-//! others' making. In xtce/decode.rs, what the command line makes of a recording by them.
+//! others' making; xtce/example.rs is for the one of the example. In xtce/decode.rs, what the command line makes of a recording by them.
 #![cfg(feature = "xtce")]
 
 #[path = "xtce/decode.rs"]
 mod decode;
+#[path = "xtce/example.rs"]
+mod example;
 mod support;
 
 use dunlin::telemetry::database::field::Raw;
@@ -87,7 +89,7 @@ fn the_samples_are_valid_by_the_schema_of_the_standard() {
     let mut reader = lab("xtce_reader.py");
     let ended = reader
         .arg("check")
-        .args(["craft.xml", "more.xml"].map(file))
+        .args(["craft.xml", "more.xml", example::XTCE].map(file))
         .output()
         .unwrap();
     assert!(

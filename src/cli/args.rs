@@ -175,6 +175,8 @@ pub(super) struct Telemetry {
     pub channels: Vec<String>,
     /// Whether the file is packets and nothing else.
     pub packets: bool,
+    /// Whether the file is what the sink `file` wrote of frames.
+    pub lines: bool,
     /// Print JSON lines instead of a table.
     pub json: bool,
 }
@@ -500,6 +502,7 @@ impl Words {
             plot: self.value("plot")?.map(PathBuf::from),
             channels: self.texts("channel")?,
             packets: self.flag("packets"),
+            lines: self.flag("lines"),
             json: self.flag("json"),
             file: self.path("FILE")?,
         }))

@@ -211,12 +211,13 @@ pub(super) const TELEMETRY: &str = "\
 Decodes a recording of CCSDS telemetry as the transform decode_ccsds does: one line a packet, time and gap, and at the
 end the counts. The file is the stream of bits that a receiver gave, in which markers stand before the frames.
 
-Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--json]
+Usage: dunlin telemetry decode FILE [-o KEY=VALUE]... [--packets] [--lines] [--json]
                                [--database DB [--plot OUT.svg [--channel NAME]...]]
        dunlin telemetry check DB
 
   -o KEY=VALUE  a key of decode_ccsds, such as frame_bytes, randomised, protocol, secondary; see docs/pipeline.md
   --packets     the file is space packets, one behind the other, without frames
+  --lines       the file is what the sink `file` wrote of a source: the bytes of its frames are taken
   --database    a telemetry database: values and alarms in place of the packets that it knows
   --plot        draw curves of the values over the times of their packets, or over packets where `time` is not given
   --channel     a parameter that is drawn; all where none is given, up to 16

@@ -25,6 +25,8 @@ const DRAW: Duration = Duration::from_millis(500);
 const RATE_OVER: Duration = Duration::from_secs(5);
 /// Most channels in the table; more are counted and not shown.
 const ROWS_MAX: usize = 200;
+/// Longest text in the table; of a longer one the size is shown.
+const TEXT_BYTES_MAX: usize = 32;
 
 /// Follows until Ctrl-C or the bound.
 pub(super) fn sub(
@@ -222,8 +224,7 @@ impl View {
                     (ch, short(value), unit, quality_name(quality))
                 }
                 ItemBody::Frame { ch, bytes, quality } => {
-                    let size = format!("{} bytes", bytes.len());
-                    (ch, size, String::new(), quality_name(quality))
+                    (ch, frame(&bytes), String::new(), quality_name(quality))
                 }
                 ItemBody::Gap {
                     from_ns,
@@ -355,6 +356,17 @@ fn quality_name(quality: Quality) -> &'static str {
     }
 }
 
+/// A frame for a person: what it says, where that is a short text, such as the label of a value.
+fn frame(bytes: &[u8]) -> String {
+    let text = str::from_utf8(bytes).ok().filter(|text| {
+        (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control)
+    });
+    text.map_or_else(
+        || format!("{} bytes", bytes.len()),
+        |text| format!("{text:?}"),
+    )
+}
+
 /// A value for a person: six digits say what a table can.
 fn short(value: Value) -> String {
     match value {
@@ -394,5 +406,20 @@ mod tests {
             assert_eq!(short(Value::Float(value)), text);
         }
         assert_eq!(short(Value::Int(7)), "7");
+    }
+
+    #[test]
+    fn a_frame_that_is_a_short_text_is_shown() {
+        let long = [b'a'; TEXT_BYTES_MAX + 1];
+        for (bytes, shown) in [
+            (&b"science"[..], "\"science\""),
+            (b"", "0 bytes"),
+            (b"\x1b[2J", "4 bytes"),
+            (b"\xff\xfe", "2 bytes"),
+            (&long[1..], &format!("{:?}", "a".repeat(TEXT_BYTES_MAX))),
+            (&long, "33 bytes"),
+        ] {
+            assert_eq!(frame(bytes), shown);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod lines;
 mod meaning;
 mod plot;
+mod recording;
 
 pub(super) use check::check;
 
@@ -17,9 +18,10 @@ use crate::telemetry::packet::Header;
 use crate::transforms::{self, Transform};
 use lines::Lines;
 use meaning::Meaning;
+use recording::Frames;
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +40,12 @@ pub(super) fn decode(request: &Telemetry) -> Result<Exit, Failure> {
     };
     let mut transform = configured(request)?;
     let mut meaning = Meaning::of(request)?;
-    let mut bytes = File::open(file).map_err(|error| unreadable(&error))?;
+    let file_bytes = File::open(file).map_err(|error| unreadable(&error))?;
+    let mut bytes: Box<dyn Read> = if request.lines {
+        Box::new(Frames::of(BufReader::new(file_bytes)))
+    } else {
+        Box::new(file_bytes)
+    };
     let mut out = Lines {
         out: BufWriter::new(io::stdout().lock()),
         json: request.json,

@@ -8,6 +8,8 @@ mod configure;
 mod file;
 mod network;
 
+pub use file::{Recorded, next_frame};
+
 use crate::clock;
 use crate::pipeline::{Ack, Batch, Ledger, Outlet};
 use crate::record::{Body, Channel, Class, Kind, Quality, Record};

@@ -22,7 +22,7 @@ enum LoadError {
     Read(#[from] io::Error),
     #[error("has {0} bytes, more than {TEXT_BYTES_MAX}")]
     Large(u64),
-    #[error("line {}: {}: {}", .0[0].line, .0[0].key, .0[0].what)]
+    #[error("is wrong in line {}: {}: {}", .0[0].line, .0[0].key, .0[0].what)]
     Wrong(Vec<Problem>),
 }
 

@@ -5,7 +5,7 @@ use super::{bites, clean, each};
 
 /// Everything that people write by hand.
 const FOLDERS: &[&str] = &[
-    "src", "ffi", "tests", "benches", "fuzz", "lab", "scripts", "deploy", ".ci", "docs",
+    "src", "ffi", "tests", "benches", "fuzz", "lab", "scripts", "deploy", ".ci", "docs", "examples",
 ];
 const CODE: &[&str] = &[".rs", ".c", ".h", ".cpp", ".sh", ".py", ".ci/run"];
 
@@ -239,6 +239,7 @@ fn links_lead_somewhere() {
             "lab",
             "scripts",
             "deploy",
+            "examples",
         ],
         &[".md"],
     );

@@ -250,6 +250,49 @@ fn a_plot_is_well_formed_and_has_every_point_at_its_place() {
 }
 
 #[test]
+fn a_gap_breaks_the_lines_of_a_plot() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, _) = pass(dir.path());
+    let [recording, database, out] = files.each_ref().map(String::as_str);
+    let more = [recording, "--database", database, "--plot", out];
+    let lines = || {
+        decoded(&[&TIMED[..], &more].concat());
+        fs::read_to_string(out)
+            .unwrap()
+            .matches("<polyline")
+            .count()
+    };
+    assert_eq!(lines(), 2);
+    let mut bytes = fs::read(recording).unwrap();
+    let middle = bytes.len() / 2;
+    bytes.drain(middle..middle + 227);
+    fs::write(recording, bytes).unwrap();
+    assert_eq!(lines(), 4);
+}
+
+/// Cut anywhere, as a socket or a serial port gives it.
+#[test]
+fn what_the_sink_file_wrote_is_decoded_as_what_came() {
+    use base64::Engine as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (files, _) = pass(dir.path());
+    let [recording, database, _] = files.each_ref().map(String::as_str);
+    let lines = fs::read(recording)
+        .unwrap()
+        .chunks(700)
+        .fold(String::new(), |lines, piece| {
+            let frame = base64::engine::general_purpose::STANDARD.encode(piece);
+            lines + &format!("{{\"monotonic_ns\":1,\"channel\":\"rf\",\"frame\":\"{frame}\"}}\n")
+        });
+    let file = dir.path().join("recording.jsonl");
+    fs::write(&file, lines).unwrap();
+    let of = |more: &[&str]| decoded(&[&TIMED[..], &["--database", database], more].concat());
+    let wanted = of(&[recording]);
+    assert!(wanted.len() > 100);
+    assert_eq!(of(&[file.to_str().unwrap(), "--lines"]), wanted);
+}
+
+#[test]
 fn a_plot_is_of_what_was_chosen_or_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (files, _) = pass(dir.path());

@@ -83,6 +83,11 @@ impl Meaning {
                 }
                 return Ok(());
             }
+            Body::Gap(_) => {
+                if let Some(plot) = &mut self.plot {
+                    plot.interrupt();
+                }
+            }
             _ => {}
         }
         out(record, None)

@@ -97,6 +97,19 @@ impl Plot {
         }
     }
 
+    /// Breaks every line, since something is missing.
+    pub(super) fn interrupt(&mut self) {
+        for panel in &mut self.panels {
+            let last = panel.points.last().copied();
+            if let Some(last) = last.filter(|last| last.value.is_some()) {
+                panel.points.push(Point {
+                    value: None,
+                    ..last
+                });
+            }
+        }
+    }
+
     /// Writes the picture.
     pub(super) fn finish(&self) -> Result<(), Failure> {
         let missing = |name: &&String| {
@@ -390,6 +403,22 @@ mod tests {
         );
         assert!(svg.contains("<circle cx=\"940.00\" cy=\"89.00\""), "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn what_is_missing_breaks_every_line() {
+        let mut plot = Plot::new(Path::new("x"), &[]);
+        for packet in 0..6 {
+            plot.take(("a", "V"), point(packet, 1.0), || None);
+            plot.take(("b", "V"), point(packet, 2.0), || None);
+            if packet == 2 {
+                plot.interrupt();
+                plot.interrupt();
+            }
+        }
+        let svg = plot.drawn();
+        assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+        assert_eq!(plot.panels[0].points.len(), 7);
     }
 
     #[test]

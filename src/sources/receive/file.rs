@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,46 @@ struct Line {
     monotonic_ns: u64,
     channel: Option<String>,
     frame: Option<String>,
+}
+
+/// A frame of a recording.
+#[derive(Debug)]
+pub struct Recorded {
+    /// When it came, by the monotonic clock.
+    pub monotonic_ns: u64,
+    /// The channel that it came on.
+    pub channel: String,
+    /// What was in it.
+    pub bytes: Vec<u8>,
+}
+
+/// The next line that is a frame, none at the end; others are passed over.
+pub fn next_frame(lines: &mut impl BufRead) -> io::Result<Option<Recorded>> {
+    loop {
+        let mut text = Vec::new();
+        let bytes = lines
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut text)?;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let Ok(Line {
+            monotonic_ns,
+            channel: Some(channel),
+            frame: Some(encoded),
+        }) = serde_json::from_slice(&text)
+        else {
+            continue;
+        };
+        if let Ok(bytes) = STANDARD.decode(encoded) {
+            return Ok(Some(Recorded {
+                monotonic_ns,
+                channel,
+                bytes,
+            }));
+        }
+    }
 }
 
 impl Receiver {
@@ -124,7 +164,6 @@ fn pieces(
     Ok(items)
 }
 
-/// Lines that are frames; others are passed over.
 fn lines(
     file: &mut BufReader<File>,
     speed: f64,
@@ -132,24 +171,13 @@ fn lines(
 ) -> io::Result<Vec<(u64, Body)>> {
     let mut items = Vec::new();
     while items.len() < ITEMS_MAX {
-        let mut text = Vec::new();
-        let bytes = file
-            .by_ref()
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut text)?;
-        if bytes == 0 {
-            break;
-        }
-        let Ok(Line {
+        let Some(Recorded {
             monotonic_ns,
-            channel: Some(name),
-            frame: Some(encoded),
-        }) = serde_json::from_slice(&text)
+            channel: name,
+            bytes,
+        }) = next_frame(file)?
         else {
-            continue;
-        };
-        let Ok(bytes) = STANDARD.decode(encoded) else {
-            continue;
+            break;
         };
         let since = monotonic_ns.saturating_sub(*first.get_or_insert(monotonic_ns));
         let scaled = Duration::from_nanos(since).as_secs_f64() / speed;
