@@ -25,6 +25,8 @@ pub(super) struct Laid {
     pub(super) tests: Vec<Test>,
     /// The container it is based on.
     pub(super) base: Option<usize>,
+    /// The longest line of containers behind it.
+    depth: usize,
     /// Where the next entry begins.
     next: Next,
 }
@@ -73,8 +75,8 @@ impl<'k, 't> Layouts<'k, 't> {
 
     /// The container of a place. Where there is none, something was said.
     pub(super) fn laid(&mut self, at: usize, from: Element<'t>, line: usize) -> Option<Rc<Laid>> {
-        match self.states.get(at)?.clone() {
-            State::Done(laid) => return laid,
+        let done = match self.states.get(at)?.clone() {
+            State::Done(laid) => Some(laid),
             State::Busy => {
                 from.problem(
                     "leads back to its own container",
@@ -82,12 +84,16 @@ impl<'k, 't> Layouts<'k, 't> {
                 );
                 return None;
             }
-            State::New => {}
-        }
-        if line > LINE_MAX {
+            State::New => None,
+        };
+        let behind = done.iter().flatten().map(|laid| laid.depth);
+        if line + behind.sum::<usize>() > LINE_MAX {
             let what = format!("is the end of a line of more than {LINE_MAX} containers");
             from.problem(what, "base fewer of them on each other");
             return None;
+        }
+        if let Some(done) = done {
+            return done;
         }
         self.states[at] = State::Busy;
         let laid = self.lay(at, line).map(Rc::new);
@@ -112,7 +118,7 @@ impl<'k, 't> Layouts<'k, 't> {
         for entry in list.children() {
             let place = match entry.name() {
                 "ParameterRefEntry" => self.parameter(entry, system, &laid),
-                "ContainerRefEntry" => self.part(entry, system, &laid, line),
+                "ContainerRefEntry" => self.part(entry, system, &mut laid, line),
                 _ => continue,
             };
             let Some((fields, next)) = place else {
@@ -144,6 +150,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
         laid.base = Some(base);
+        laid.depth += 1;
         let criteria = element.child("RestrictionCriteria");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         for comparison in comparisons.into_iter().flatten() {
@@ -227,7 +234,7 @@ impl<'k, 't> Layouts<'k, 't> {
         &mut self,
         entry: Element<'t>,
         system: usize,
-        laid: &Laid,
+        laid: &mut Laid,
         line: usize,
     ) -> Option<(Vec<(usize, Field)>, Next)> {
         entry.allow(&["containerRef"], &["LocationInContainerInBits"]);
@@ -236,6 +243,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let at = names.resolve(entry, "containerRef", Kind::Container, system)?;
         self.parts[at] = true;
         let part = self.laid(at, entry, line + 1)?;
+        laid.depth = laid.depth.max(part.depth + 1);
         if !part.tests.is_empty() {
             let remedy = "name a container without a RestrictionCriteria";
             entry.problem("names a container that is told from its base", remedy);

@@ -362,7 +362,7 @@ fn hostile_files_are_refused_within_bounds() {
     );
     assert!(wrong(&entries).contains("more than 4096 fields"));
     // Each container has the one before twice, and each is based on the one before.
-    let line = |count: usize, inner: fn(usize) -> String| {
+    let line = |count: usize, inner: &dyn Fn(usize) -> String| {
         let each = (1..count).fold(String::new(), |all, n| {
             all + &format!(
                 "<SequenceContainer name=\"C{n}\">{}</SequenceContainer>\n",
@@ -376,22 +376,28 @@ fn hostile_files_are_refused_within_bounds() {
             )
             .replace("</ContainerSet>", &(each + "</ContainerSet>"))
     };
-    let doubled = line(60, |n| {
+    let doubled = line(60, &|n| {
         format!(
             "<EntryList><ContainerRefEntry containerRef=\"C{0}\"/><ContainerRefEntry containerRef=\"C{0}\"/></EntryList>",
             n - 1
         )
     });
     assert!(wrong(&doubled).contains("more than 4096 fields"));
-    let long = line(5000, |n| {
-        format!(
-            "<EntryList/><BaseContainer containerRef=\"C{}\"/>",
-            n % 4999 + 1
-        )
-    });
-    assert!(wrong(&long).contains("a line of more than 64 containers"));
+    // Each in front of the one it has, as base or as a part, and each behind it.
+    let base = |of: usize| format!("<EntryList/><BaseContainer containerRef=\"C{of}\"/>");
+    let part =
+        |of: usize| format!("<EntryList><ContainerRefEntry containerRef=\"C{of}\"/></EntryList>");
+    for long in [
+        line(500, &|n| base(n % 499 + 1)),
+        line(66, &|n| base(n - 1)),
+        line(500, &|n| part(n % 499 + 1)),
+        line(66, &|n| part(n - 1)),
+    ] {
+        assert!(wrong(&long).contains("a line of more than 64 containers"));
+    }
+    good(&line(65, &|n| part(n - 1)));
     let wide = "<ParameterRefEntry parameterRef=\"X\"/>".repeat(4000);
-    let all = line(90, |_| {
+    let all = line(90, &|_| {
         "<EntryList/><BaseContainer containerRef=\"C0\"/>".to_owned()
     })
     .replace("<ParameterRefEntry parameterRef=\"X\"/>", &wide);
