@@ -9,6 +9,9 @@ use crate::telemetry::database::field::Coding;
 /// The greatest whole number that is exact as a number with a point, in both directions.
 const EXACT_MAX: i64 = 1 << 53;
 
+/// Most comparisons of which each must hold.
+const COMPARISONS_MAX: usize = 64;
+
 /// One comparison.
 #[derive(Debug)]
 pub(super) struct Comparison<'t> {
@@ -49,6 +52,11 @@ pub(super) fn read<'t>(
     }
     if criteria.children().next().is_none() {
         criteria.problem("compares nothing", "give it a Comparison");
+    }
+    if found.len() > COMPARISONS_MAX {
+        let what = format!("has {} comparisons", found.len());
+        criteria.problem(what, format!("keep it to {COMPARISONS_MAX}"));
+        return Vec::new();
     }
     let each = found.into_iter();
     each.filter_map(|element| comparison(element, known, system))

@@ -12,6 +12,8 @@ use std::rc::Rc;
 const LINE_MAX: usize = 64;
 /// Most fields of all containers.
 const ALL_FIELDS_MAX: usize = 4 * ENTRIES_MAX;
+/// Most comparisons of all containers and their fields, each counted wherever it holds.
+const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
 /// Longest packet, in bits.
 #[expect(clippy::cast_possible_wrap, reason = "half a million")]
 const BITS_MAX: i64 = 8 * PACKET_BYTES_MAX as i64;
@@ -58,6 +60,7 @@ pub(super) struct Layouts<'k, 't> {
     known: Known<'k, 't>,
     states: Vec<State>,
     all_fields: usize,
+    all_comparisons: usize,
     /// Whether a container is part of another one.
     pub(super) parts: Vec<bool>,
 }
@@ -69,6 +72,7 @@ impl<'k, 't> Layouts<'k, 't> {
             known,
             states: vec![State::New; count],
             all_fields: 0,
+            all_comparisons: 0,
             parts: vec![false; count],
         }
     }
@@ -138,6 +142,15 @@ impl<'k, 't> Layouts<'k, 't> {
             let what =
                 format!("is one of containers with more than {ALL_FIELDS_MAX} fields together");
             element.problem(what, "split the database by what is needed");
+            return None;
+        }
+        let conditions = laid.fields.iter().map(|(_, field)| field.valid_if.len());
+        self.all_comparisons += laid.tests.len() + conditions.sum::<usize>();
+        if self.all_comparisons > ALL_COMPARISONS_MAX {
+            let what = format!(
+                "is one of containers with more than {ALL_COMPARISONS_MAX} comparisons together"
+            );
+            element.problem(what, "compare fewer parameters, or split the database");
             return None;
         }
         Some(laid)

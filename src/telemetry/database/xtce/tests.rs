@@ -404,6 +404,54 @@ fn hostile_files_are_refused_within_bounds() {
     assert!(wrong(&all).contains("more than 262144 fields together"));
 }
 
+/// What is written once and holds of many: it is there once, or counted wherever it holds.
+#[test]
+fn no_product_of_what_a_file_has_makes_it_grow() {
+    let of = "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"3\" label=\"on\"/>\
+              </EnumerationList></EnumeratedParameterType>";
+    let two = ["X", "Y"]
+        .map(|name| format!("<Parameter name=\"{name}\" parameterTypeRef=\"T\"/>"))
+        .concat();
+    let database = good(&text(of, &two, ""));
+    let [x, y] = ["X", "Y"].map(|name| &database.parameter(name).unwrap().labels);
+    assert!(x.len() == 1 && std::sync::Arc::ptr_eq(x, y));
+
+    let list = |count: usize| {
+        let comparison = "<Comparison parameterRef=\"ID\" comparisonOperator=\"!=\" value=\"7\"/>";
+        format!(
+            "<ComparisonList>{}</ComparisonList>",
+            comparison.repeat(count)
+        )
+    };
+    let repeated = |count: usize, times: usize| {
+        let entry = format!(
+            "<ParameterRefEntry parameterRef=\"X\"><RepeatEntry><Count><FixedValue>{times}</FixedValue></Count></RepeatEntry>\
+             <IncludeCondition>{}</IncludeCondition></ParameterRefEntry>",
+            list(count)
+        );
+        text(of, &two, &entry)
+    };
+    good(&repeated(64, 9));
+    assert!(wrong(&repeated(65, 9)).contains("has 65 comparisons; keep it to 64"));
+    // Containers behind the first one, with what they are based on.
+    let behind = |text: &str, bases: &[usize]| {
+        let each = (1..).zip(bases).map(|(n, base)| {
+            format!(
+                "<SequenceContainer name=\"C{n}\"><EntryList/><BaseContainer containerRef=\"C{base}\"><RestrictionCriteria>\
+                 {}</RestrictionCriteria></BaseContainer></SequenceContainer>\n",
+                list(64)
+            )
+        });
+        let each = each.collect::<Vec<_>>().concat();
+        let text = text.replace("name=\"P\"", "name=\"C0\"");
+        text.replace("</ContainerSet>", &(each + "</ContainerSet>"))
+    };
+    let said = "more than 524288 comparisons together";
+    assert!(wrong(&behind(&repeated(64, 4000), &[0, 0])).contains(said));
+    let line: Vec<usize> = (0..60).chain([60; 120]).collect();
+    assert!(wrong(&behind(&text(of, &two, ""), &line)).contains(said));
+}
+
 #[test]
 fn what_is_changed_by_chance_never_stops_it() {
     let right = include_str!("../../../../tests/xtce/more.xml");

@@ -14,7 +14,7 @@ pub(super) struct Type {
     pub(super) layout: Layout,
     pub(super) parameter: Parameter,
     /// Names of values, for comparisons: those of truth values, too, that are not worth a label.
-    pub(super) words: Vec<(i64, String)>,
+    pub(super) words: Arc<[(i64, String)]>,
 }
 
 const INTEGER: &[&str] = &["IntegerDataEncoding"];
@@ -31,8 +31,8 @@ pub(super) fn read(element: Element<'_>) -> Option<Type> {
             element.allow(&["name", "initialValue"], &parts);
             let labels = labels(element);
             let mut of = plain(element, INTEGER)?;
-            of.words = labels?;
-            of.parameter.labels.clone_from(&of.words);
+            of.words = labels?.into();
+            of.parameter.labels = Arc::clone(&of.words);
             Some(of)
         }
         "BooleanParameterType" => {
@@ -48,9 +48,9 @@ pub(super) fn read(element: Element<'_>) -> Option<Type> {
             }
             of.layout.coding = Coding::Bool;
             let word = |name, default: &str| element.attribute(name).unwrap_or(default).to_owned();
-            of.words = vec![(0, word(names[0], "False")), (1, word(names[1], "True"))];
+            of.words = [(0, word(names[0], "False")), (1, word(names[1], "True"))].into();
             if names.iter().any(|name| element.attribute(name).is_some()) {
-                of.parameter.labels.clone_from(&of.words);
+                of.parameter.labels = Arc::clone(&of.words);
             }
             Some(of)
         }
@@ -89,9 +89,9 @@ fn number(element: Element<'_>, attributes: &[&str], encodings: &[&str]) -> Opti
             curve,
             unit: element.child("UnitSet").and_then(unit),
             limits,
-            labels: Vec::new(),
+            labels: Arc::default(),
         },
-        words: Vec::new(),
+        words: Arc::default(),
     })
 }
 
@@ -114,7 +114,7 @@ fn plain(element: Element<'_>, encodings: &[&str]) -> Option<Type> {
             unit,
             ..Parameter::default()
         },
-        words: Vec::new(),
+        words: Arc::default(),
     })
 }
 
