@@ -4,7 +4,7 @@ use super::element::{Element, clipped};
 use super::names::{Kind, Names};
 use super::types::Type;
 use crate::telemetry::database::Range;
-use crate::telemetry::database::field::Coding;
+use crate::telemetry::database::field::{Coding, Layout};
 
 /// The greatest whole number that is exact as a number with a point, in both directions.
 const EXACT_MAX: i64 = 1 << 53;
@@ -138,7 +138,7 @@ fn range(
                 "write one of the names, or useCalibratedValue=\"false\"",
             );
         };
-        return Some(ranged(operator, number as f64, is_whole));
+        return held(element, of.layout, operator, number as f64);
     }
     let number = if is_whole {
         let number = value.parse::<i64>().ok();
@@ -158,7 +158,28 @@ fn range(
             "write a number of at most 53 bits, whole where the parameter is",
         );
     };
-    Some(ranged(operator, number, is_whole))
+    held(element, of.layout, operator, number)
+}
+
+/// The range of a comparison; none where it never holds, since the bits cannot be of that number.
+fn held(element: Element<'_>, layout: Layout, operator: &str, number: f64) -> Option<Range> {
+    let power = |bits: usize| 2_f64.powi(i32::try_from(bits).unwrap_or(i32::MAX));
+    let (low, end) = match layout.coding {
+        Coding::Uint => (0.0, power(layout.bits)),
+        Coding::Int => (-power(layout.bits - 1), power(layout.bits - 1)),
+        Coding::Bool => (0.0, 2.0),
+        _ => return Some(ranged(operator, number, false)),
+    };
+    if operator == "==" && !(low..end).contains(&number) {
+        let what = format!(
+            "compares with {number}, which {} bits never are",
+            layout.bits
+        );
+        let remedy = "write a number that the parameter can have";
+        element.problem(what, remedy);
+        return None;
+    }
+    Some(ranged(operator, number, true))
 }
 
 fn ranged(operator: &str, number: f64, is_whole: bool) -> Range {

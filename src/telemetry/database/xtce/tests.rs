@@ -244,6 +244,55 @@ fn comparisons_of_every_kind() {
     }
 }
 
+/// None of them is of another APID by chance: the bits of a number are not cut off.
+#[test]
+fn a_number_that_its_bits_cannot_have_is_refused() {
+    let of = "<IntegerParameterType name=\"U11\"><IntegerDataEncoding sizeInBits=\"11\"/></IntegerParameterType>\
+              <IntegerParameterType name=\"I8\"><IntegerDataEncoding encoding=\"twosComplement\"/></IntegerParameterType>\
+              <IntegerParameterType name=\"I64\"><IntegerDataEncoding sizeInBits=\"64\" encoding=\"twosComplement\"/></IntegerParameterType>\
+              <BooleanParameterType name=\"B\"><IntegerDataEncoding sizeInBits=\"1\"/></BooleanParameterType>\
+              <EnumeratedParameterType name=\"E\"><IntegerDataEncoding sizeInBits=\"2\"/><EnumerationList>\
+              <Enumeration value=\"3\" label=\"on\"/><Enumeration value=\"4\" label=\"off\"/></EnumerationList></EnumeratedParameterType>";
+    let file = |kind: &str, operator: &str, value: &str| {
+        let x = format!("<Parameter name=\"X\" parameterTypeRef=\"{kind}\"/>");
+        let entry = "<ParameterRefEntry parameterRef=\"X\"><LocationInContainerInBits referenceLocation=\"containerStart\">\
+                     <FixedValue>5</FixedValue></LocationInContainerInBits></ParameterRefEntry>";
+        let is_name = value.starts_with('o');
+        let kind = format!(
+            "<SequenceContainer name=\"K\"><EntryList/><BaseContainer containerRef=\"P\"><RestrictionCriteria><Comparison parameterRef=\"X\" \
+             comparisonOperator=\"{operator}\" value=\"{value}\" useCalibratedValue=\"{is_name}\"/></RestrictionCriteria></BaseContainer>\
+             </SequenceContainer></ContainerSet>"
+        );
+        text(of, &x, entry).replace("</ContainerSet>", &kind)
+    };
+    let apid = good(&file("U11", "==", "42"));
+    assert_eq!(apid.packet(&[0, 42, 0, 0, 0, 0]).unwrap().name, "K");
+    for (kind, value) in [
+        ("U11", "0"),
+        ("U11", "2047"),
+        ("I8", "-128"),
+        ("I8", "127"),
+        ("I64", "-9007199254740992"),
+        ("B", "1"),
+        ("E", "on"),
+    ] {
+        good(&file(kind, "==", value));
+    }
+    for (kind, value) in [
+        ("U11", "2048"),
+        ("U11", "2090"),
+        ("U11", "-1"),
+        ("I8", "-129"),
+        ("I8", "128"),
+        ("B", "2"),
+        ("E", "off"),
+    ] {
+        let said = wrong(&file(kind, "==", value));
+        assert!(said.contains("bits never are"), "{kind} {value}: {said}");
+        good(&file(kind, "!=", value));
+    }
+}
+
 /// A container whose APID is asked for in bits of more than the APID, one that asks for something else, and one for the rest.
 #[test]
 fn the_nearest_container_takes_a_packet() {
