@@ -219,11 +219,11 @@ impl Panel {
         if low > high {
             (low, high) = (0.0, 0.0);
         }
-        if high - low <= 0.0 {
+        // Halves, so that no difference of two finite numbers is infinite; those of the smallest numbers are all 0.
+        if high / 2.0 - low / 2.0 <= 0.0 {
             let room = (low.abs() * 0.01).max(0.5);
-            (low, high) = (low - room, high + room);
+            (low, high) = ((low - room).max(-f64::MAX), (high + room).min(f64::MAX));
         }
-        // Halves, so that no difference of two finite numbers is infinite.
         let down =
             |value: f64| top + HEIGHT * ((high / 2.0 - value / 2.0) / (high / 2.0 - low / 2.0));
         let unit = if self.unit == "1" {
@@ -428,6 +428,30 @@ mod tests {
         );
         assert!(svg.contains("<circle cx=\"940.00\" cy=\"89.00\""), "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn a_curve_that_is_flat_or_nearly_so_has_room() {
+        for values in [
+            [0.0, 5e-324],
+            [1.79e308, 1.79e308],
+            [f64::MAX, f64::MAX],
+            [-f64::MAX, -f64::MAX],
+            [7.0, 7.0],
+        ] {
+            let mut plot = Plot::new(Path::new("x"), &[]);
+            for (packet, value) in (0..).zip(values) {
+                plot.take(("a", "1"), point(packet, value), || None);
+            }
+            let svg = plot.drawn();
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            let places = svg.split_once("<polyline").unwrap().1;
+            let places = places.split('"').nth(5).unwrap();
+            for place in places.split(' ') {
+                let down: f64 = place.split_once(',').unwrap().1.parse().unwrap();
+                assert!((34.0..=144.0).contains(&down), "{values:?}: {places}");
+            }
+        }
     }
 
     #[test]
