@@ -118,17 +118,12 @@ fn range(
             "compare it with its name",
         );
     }
-    let word = || {
-        let mut named = of.words.iter().filter(|(_, word)| word == value);
-        let first = named.next().map(|(number, _)| *number);
-        first.filter(|_| named.next().is_none())
-    };
     let is_whole = !matches!(coding, Coding::Float | Coding::Mil1750a);
     if is_calibrated && !of.words.is_empty() {
         if !matches!(operator, "==" | "!=") {
             return refuse("compares a name by its size", raw);
         }
-        let Some(number) = word() else {
+        let Some(number) = of.words.get(value).copied().flatten() else {
             let what = format!(
                 "compares with {:?}, which is no name of one value",
                 clipped(value)

@@ -199,6 +199,30 @@ fn names_that_stand_for_nothing_are_refused() {
 }
 
 #[test]
+fn a_comparison_with_a_name_of_no_value_or_of_several_is_refused() {
+    let of = "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" label=\"on\"/>\
+              <Enumeration value=\"2\" label=\"on\"/><Enumeration value=\"3\" label=\"off\"/></EnumerationList></EnumeratedParameterType>";
+    let compared = |name: &str| {
+        let condition = format!(
+            "<ParameterRefEntry parameterRef=\"X\"/><ParameterRefEntry parameterRef=\"SEQ\"><IncludeCondition>\
+             <Comparison parameterRef=\"X\" value=\"{name}\"/></IncludeCondition></ParameterRefEntry>"
+        );
+        with(of).replace("<ParameterRefEntry parameterRef=\"X\"/>", &condition)
+    };
+    good(&compared("off"));
+    each_says([
+        (
+            compared("on"),
+            "compares with \"on\", which is no name of one value",
+        ),
+        (
+            compared("safe"),
+            "compares with \"safe\", which is no name of one value",
+        ),
+    ]);
+}
+
+#[test]
 fn entries_without_a_place_are_refused() {
     each_says([
         (
