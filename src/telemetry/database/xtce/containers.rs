@@ -27,6 +27,8 @@ pub(super) struct Laid {
     pub(super) tests: Vec<Test>,
     /// The container it is based on.
     pub(super) base: Option<usize>,
+    /// How many it is based on, each on the next one.
+    pub(super) bases: usize,
     /// The longest line of containers behind it.
     depth: usize,
     /// Where the next entry begins.
@@ -163,6 +165,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
         laid.base = Some(base);
+        laid.bases += 1;
         laid.depth += 1;
         let criteria = element.child("RestrictionCriteria");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));

@@ -4,6 +4,7 @@ use super::*;
 use crate::telemetry::testing::Chance;
 use std::path::Path;
 
+mod kinds;
 mod refused;
 
 /// A database of one packet: the type, parameters and entries of the test, and what packets have in front.
@@ -291,53 +292,6 @@ fn a_number_that_its_bits_cannot_have_is_refused() {
         assert!(said.contains("bits never are"), "{kind} {value}: {said}");
         good(&file(kind, "!=", value));
     }
-}
-
-/// A container whose APID is asked for in bits of more than the APID, one that asks for something else, and one for the rest.
-#[test]
-fn the_nearest_container_takes_a_packet() {
-    let child = |name: &str, base: &str, comparison: &str| {
-        format!(
-            "<SequenceContainer name=\"{name}\"><EntryList/><BaseContainer containerRef=\"{base}\"><RestrictionCriteria>\
-             <Comparison {comparison}/></RestrictionCriteria></BaseContainer></SequenceContainer>\n"
-        )
-    };
-    let children = child("First", "P", "parameterRef=\"ID\" value=\"43\"")
-        + &child(
-            "Second",
-            "First",
-            "parameterRef=\"SEQ\" comparisonOperator=\"&gt;\" value=\"49152\"",
-        )
-        + &child(
-            "Long",
-            "P",
-            "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
-        );
-    let text = text("", "", "").replace("</ContainerSet>", &(children + "</ContainerSet>"));
-    let database = good(&text);
-    let name = |bytes: [u8; 6]| database.packet(&bytes).map(|packet| packet.name.as_str());
-    assert_eq!(name([0, 43, 0xc0, 0, 0, 0]), Some("First"));
-    assert_eq!(name([0, 43, 0xc0, 1, 0, 0]), Some("Second"));
-    // The same APID with another flag is not of that number.
-    assert_eq!(name([8, 43, 0xc0, 1, 0, 0]), Some("P"));
-    assert_eq!(name([8, 43, 0xc0, 1, 1, 0]), Some("Long"));
-    assert_eq!(name([0, 7, 0, 0, 0, 0]), Some("P"));
-    let twice = text
-        .replace("\"49152\"", "\"-1\"")
-        .replace("name=\"Second\"", "name=\"Second\" abstract=\"true\"");
-    assert_eq!(
-        good(&twice).packet(&[0, 43, 0, 0, 0, 0]).unwrap().name,
-        "First"
-    );
-    let same = text.replace(
-        "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
-        "parameterRef=\"ID\" value=\"43\"",
-    );
-    assert!(
-        wrong(&same).contains("SequenceContainer \"Long\": is told from \"First\" by nothing"),
-        "{}",
-        wrong(&same)
-    );
 }
 
 #[test]
