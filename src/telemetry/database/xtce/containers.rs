@@ -108,6 +108,9 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 
     fn lay(&mut self, at: usize, line: usize) -> Option<Laid> {
+        if self.all_fields > ALL_FIELDS_MAX || self.all_comparisons > ALL_COMPARISONS_MAX {
+            return None;
+        }
         let named: &'k Named<'t> = &self.known.names.containers[at];
         let (element, system) = (named.element, named.system);
         element.allow(&["name", "abstract"], &["EntryList", "BaseContainer"]);
