@@ -118,7 +118,6 @@ impl<'k, 't> Layouts<'k, 't> {
             Some(base) => self.base(base, system, line)?,
             None => Laid::default(),
         };
-        let before = laid.fields.len();
         let Some(list) = element.child("EntryList") else {
             element.problem("has no EntryList", "give it one, which may be empty");
             return None;
@@ -135,6 +134,7 @@ impl<'k, 't> Layouts<'k, 't> {
                 continue;
             };
             laid.next = next;
+            self.all_fields += fields.len();
             if laid.fields.len() + fields.len() > FIELDS_MAX {
                 let what = format!("makes more than {FIELDS_MAX} fields of one packet");
                 entry.problem(what, "leave entries out");
@@ -142,7 +142,6 @@ impl<'k, 't> Layouts<'k, 't> {
             }
             laid.fields.extend(fields);
         }
-        self.all_fields += laid.fields.len().max(before);
         if self.all_fields > ALL_FIELDS_MAX {
             let what =
                 format!("is one of containers with more than {ALL_FIELDS_MAX} fields together");
@@ -167,6 +166,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let names = self.known.names;
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
+        self.all_fields += laid.fields.len();
         laid.base = Some(base);
         laid.bases += 1;
         laid.depth += 1;

@@ -405,6 +405,9 @@ fn hostile_files_are_refused_within_bounds() {
     })
     .replace("<ParameterRefEntry parameterRef=\"X\"/>", &wide);
     assert!(wrong(&all).contains("more than 262144 fields together"));
+    // What was made counts, too, where it is refused behind.
+    let refused = wrong(&all.replace("<EntryList/>", ""));
+    assert_eq!(refused.matches("has no EntryList").count(), 65);
 }
 
 /// What is written once and holds of many: it is there once, or counted wherever it holds.
