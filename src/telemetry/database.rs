@@ -112,7 +112,7 @@ pub struct Parameter {
     /// Limits of what the curve gives.
     pub limits: Option<Limits>,
     /// Names of values before the curve, in order.
-    pub labels: Vec<(i64, String)>,
+    pub labels: Arc<[(i64, String)]>,
 }
 
 /// What became of a field.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Most panels.
 const PANELS_MAX: usize = 16;
-/// Most points of a panel. Of more, the least and the greatest of each four stay.
+/// Most points of a panel. Of more, the least and the greatest of each 2, 4, 8 and so on in a row stay.
 const POINTS_MAX: usize = 1 << 14;
 /// Width of a picture, and of the room left and right of its panels.
 const WIDTH: f64 = 960.0;
@@ -38,7 +38,12 @@ struct Panel {
     name: String,
     unit: String,
     limits: Option<Limits>,
-    points: Vec<Point>,
+    /// Each with its place among all that came.
+    points: Vec<(u64, Point)>,
+    /// How many came.
+    count: u64,
+    /// Of how many in a row few stay, as a power of two.
+    row: u32,
 }
 
 /// A picture that grows.
@@ -88,21 +93,19 @@ impl Plot {
                 unit: unit.to_owned(),
                 limits: limits(),
                 points: Vec::new(),
+                count: 0,
+                row: 0,
             });
         }
-        let points = &mut self.panels[at].points;
-        points.push(point);
-        if points.len() >= POINTS_MAX {
-            thin(points);
-        }
+        self.panels[at].take(point);
     }
 
     /// Breaks every line, since something is missing.
     pub(super) fn interrupt(&mut self) {
         for panel in &mut self.panels {
-            let last = panel.points.last().copied();
+            let last = panel.points.last().map(|(_, point)| *point);
             if let Some(last) = last.filter(|last| last.value.is_some()) {
-                panel.points.push(Point {
+                panel.take(Point {
                     value: None,
                     ..last
                 });
@@ -141,7 +144,7 @@ impl Plot {
     }
 
     fn drawn(&self) -> String {
-        let points = || self.panels.iter().flat_map(|panel| &panel.points);
+        let points = || self.panels.iter().flat_map(Panel::points);
         // Packets in their order, unless each has a time.
         let has_times = points().all(|point| point.time_ns.is_some());
         let x = |point: &Point| point.time_ns.filter(|_| has_times).unwrap_or(point.packet);
@@ -195,8 +198,33 @@ impl Plot {
 }
 
 impl Panel {
+    fn take(&mut self, point: Point) {
+        let row = self.count >> self.row;
+        let of_others = |(at, _): &(u64, Point)| at >> self.row != row;
+        let begin = self
+            .points
+            .iter()
+            .rposition(of_others)
+            .map_or(0, |at| at + 1);
+        self.points.push((self.count, point));
+        self.count += 1;
+        let last = self.points.split_off(begin);
+        self.points.extend(few(&last));
+        // Rows double until few enough points stay, so that all are drawn equally fine.
+        while self.points.len() >= POINTS_MAX {
+            self.row += 1;
+            let all = std::mem::take(&mut self.points);
+            let rows = all.chunk_by(|(a, _), (b, _)| a >> self.row == b >> self.row);
+            self.points.extend(rows.flat_map(few));
+        }
+    }
+
+    fn points(&self) -> impl Iterator<Item = &Point> {
+        self.points.iter().map(|(_, point)| point)
+    }
+
     fn draw(&self, svg: &mut String, top: f64, across: &impl Fn(&Point) -> f64) {
-        let values = || self.points.iter().filter_map(|point| point.value);
+        let values = || self.points().filter_map(|point| point.value);
         let (mut low, mut high) = (
             values().fold(f64::INFINITY, f64::min),
             values().fold(f64::NEG_INFINITY, f64::max),
@@ -204,11 +232,11 @@ impl Panel {
         if low > high {
             (low, high) = (0.0, 0.0);
         }
-        if high - low <= 0.0 {
+        // Halves, so that no difference of two finite numbers is infinite; those of the smallest numbers are all 0.
+        if high / 2.0 - low / 2.0 <= 0.0 {
             let room = (low.abs() * 0.01).max(0.5);
-            (low, high) = (low - room, high + room);
+            (low, high) = ((low - room).max(-f64::MAX), (high + room).min(f64::MAX));
         }
-        // Halves, so that no difference of two finite numbers is infinite.
         let down =
             |value: f64| top + HEIGHT * ((high / 2.0 - value / 2.0) / (high / 2.0 - low / 2.0));
         let unit = if self.unit == "1" {
@@ -254,7 +282,7 @@ impl Panel {
             }
         }
         // A packet may come after those of a later time. A bad value breaks the line.
-        let mut points = self.points.clone();
+        let mut points: Vec<Point> = self.points().copied().collect();
         points.sort_by(|a, b| across(a).total_cmp(&across(b)));
         for run in points.split(|point| point.value.is_none()) {
             let places = run
@@ -307,25 +335,19 @@ fn is_index(rest: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-/// Halves points: of each four, the least and the greatest stay, in their order; what is bad stays, too.
-fn thin(points: &mut Vec<Point>) {
-    let all = std::mem::take(points);
-    for four in all.chunks(4) {
-        let numbers = || {
-            four.iter()
-                .enumerate()
-                .filter_map(|(at, point)| Some((at, point.value?)))
-        };
-        let least = numbers()
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(at, _)| at);
-        let greatest = numbers()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(at, _)| at);
-        let bad = four.iter().position(|point| point.value.is_none());
-        let stays = |at: &usize| [least, greatest, bad].contains(&Some(*at));
-        points.extend((0..four.len()).filter(stays).map(|at| four[at]));
-    }
+/// Of points in a row, the least and the greatest, and the first that is bad, in their order.
+fn few(row: &[(u64, Point)]) -> impl Iterator<Item = (u64, Point)> {
+    let numbers = || {
+        let each = row.iter().enumerate();
+        each.filter_map(|(at, (_, point))| Some((at, point.value?)))
+    };
+    let least = numbers().min_by(|a, b| a.1.total_cmp(&b.1));
+    let greatest = numbers().max_by(|a, b| a.1.total_cmp(&b.1));
+    let bad = row.iter().position(|(_, point)| point.value.is_none());
+    let stay = [least.map(|(at, _)| at), greatest.map(|(at, _)| at), bad];
+    let each = row.iter().enumerate();
+    each.filter(move |(at, _)| stay.contains(&Some(*at)))
+        .map(|(_, point)| *point)
 }
 
 /// A number in a few characters.
@@ -369,20 +391,36 @@ mod tests {
     #[test]
     fn few_points_stay_of_many_and_the_extremes_among_them() {
         let mut plot = Plot::new(Path::new("x"), &[]);
-        let count = 5 * i64::try_from(POINTS_MAX).unwrap();
-        for packet in 0..count {
-            let value = if packet == 70_001 {
-                -9.0
-            } else {
-                (packet % 7) as f64
+        let max = i64::try_from(POINTS_MAX).unwrap();
+        for packet in 0..9 * max {
+            let value = match packet {
+                1001 => 9.0,
+                70_001 => -9.0,
+                2002 => f64::NAN,
+                _ => (packet % 7) as f64,
             };
             plot.take(("a", "V"), point(packet, value), || None);
         }
-        let points = &plot.panels[0].points;
+        let points: Vec<Point> = plot.panels[0].points().copied().collect();
         assert!(points.len() < POINTS_MAX);
-        assert!(points.contains(&point(70_001, -9.0)));
+        for stays in [point(1001, 9.0), point(70_001, -9.0), point(2002, f64::NAN)] {
+            assert!(points.contains(&stays), "{stays:?}");
+        }
         assert!(points.is_sorted_by_key(|point| point.packet));
         assert_eq!(points[0].packet, 0);
+        // The beginning is as fine as the end.
+        let of_a_part = |part: i64| {
+            let packets = part * 9 * max / 10..(part + 1) * 9 * max / 10;
+            let within = points
+                .iter()
+                .filter(|point| packets.contains(&point.packet));
+            within.count()
+        };
+        for part in 0..10 {
+            let (has, wanted) = (of_a_part(part), points.len() / 10);
+            assert!(has.abs_diff(wanted) <= 4, "{part}: {has} of {wanted}");
+        }
+        assert!(points.len() > POINTS_MAX / 4, "{}", points.len());
     }
 
     #[test]
@@ -419,6 +457,30 @@ mod tests {
         let svg = plot.drawn();
         assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
         assert_eq!(plot.panels[0].points.len(), 7);
+    }
+
+    #[test]
+    fn a_curve_that_is_flat_or_nearly_so_has_room() {
+        for values in [
+            [0.0, 5e-324],
+            [1.79e308, 1.79e308],
+            [f64::MAX, f64::MAX],
+            [-f64::MAX, -f64::MAX],
+            [7.0, 7.0],
+        ] {
+            let mut plot = Plot::new(Path::new("x"), &[]);
+            for (packet, value) in (0..).zip(values) {
+                plot.take(("a", "1"), point(packet, value), || None);
+            }
+            let svg = plot.drawn();
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            let places = svg.split_once("<polyline").unwrap().1;
+            let places = places.split('"').nth(5).unwrap();
+            for place in places.split(' ') {
+                let down: f64 = place.split_once(',').unwrap().1.parse().unwrap();
+                assert!((34.0..=144.0).contains(&down), "{values:?}: {places}");
+            }
+        }
     }
 
     #[test]

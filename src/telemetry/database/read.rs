@@ -339,7 +339,7 @@ fn parameter(mut section: Section<'_>, curves: &Curves) -> Parameter {
         curve,
         unit,
         limits: limits(&mut section),
-        labels,
+        labels: labels.into(),
     }
 }
 

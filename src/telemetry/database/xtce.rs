@@ -16,6 +16,7 @@ use comparisons::Known;
 use containers::{Laid, Layouts};
 use element::Element;
 use names::{Kind, Names};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 use tree::Tree;
@@ -99,29 +100,29 @@ fn version(root: Element<'_>) -> String {
 
 type Kinds = (HashMap<Key, Vec<Packet>>, Vec<Packet>);
 
-/// All containers that are packets, those based on others before these.
+/// All containers that are packets, those farthest from the container that they are all based on first.
 fn kinds<'t>(names: &Names<'t>, mut layouts: Layouts<'_, 't>) -> Kinds {
-    let mut all: Vec<Option<Rc<Laid>>> = Vec::new();
-    let mut extensions = vec![Vec::new(); names.containers.len()];
-    let mut roots = Vec::new();
+    let mut all: Vec<(usize, Rc<Laid>)> = Vec::new();
     for (at, named) in names.containers.iter().enumerate() {
-        let laid = layouts.laid(at, named.element, 0);
-        match laid.as_ref().and_then(|laid| laid.base) {
-            Some(base) => extensions[base].push(at),
-            None => roots.push(at),
-        }
-        all.push(laid);
+        all.extend(layouts.laid(at, named.element, 0).map(|laid| (at, laid)));
     }
-    let mut order = Vec::new();
-    for root in roots {
-        behind(root, &extensions, &mut order);
-    }
+    all.sort_by_key(|(_, laid)| Reverse(laid.bases));
+    // Behind a packet are packets, and behind what is only a part are parts.
+    let mut is_base = vec![false; names.containers.len()];
+    let mut is_part = layouts.parts;
     let mut kinds = Kinds::default();
-    for at in order {
+    for (at, laid) in all {
         let named = &names.containers[at];
-        let Some(laid) = &all[at] else { continue };
-        let is_part = layouts.parts[at] && laid.base.is_none() && extensions[at].is_empty();
-        if !named.element.flag("abstract", false) && !is_part {
+        let is_only_part = is_part[at] && !is_base[at];
+        if let Some(base) = laid.base {
+            let kind = if is_only_part {
+                &mut is_part
+            } else {
+                &mut is_base
+            };
+            kind[base] = true;
+        }
+        if !named.element.flag("abstract", false) && !is_only_part {
             let fields = laid.fields.iter().map(|(_, field)| field.clone()).collect();
             add(
                 named.element,
@@ -133,14 +134,6 @@ fn kinds<'t>(names: &Names<'t>, mut layouts: Layouts<'_, 't>) -> Kinds {
         }
     }
     kinds
-}
-
-/// The containers based on one, and then itself. No line of them is longer than [`Layouts`] allows.
-fn behind(at: usize, extensions: &[Vec<usize>], order: &mut Vec<usize>) {
-    for extension in &extensions[at] {
-        behind(*extension, extensions, order);
-    }
-    order.push(at);
 }
 
 fn add(

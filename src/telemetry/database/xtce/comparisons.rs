@@ -4,10 +4,13 @@ use super::element::{Element, clipped};
 use super::names::{Kind, Names};
 use super::types::Type;
 use crate::telemetry::database::Range;
-use crate::telemetry::database::field::Coding;
+use crate::telemetry::database::field::{Coding, Layout};
 
 /// The greatest whole number that is exact as a number with a point, in both directions.
 const EXACT_MAX: i64 = 1 << 53;
+
+/// Most comparisons of which each must hold.
+const COMPARISONS_MAX: usize = 64;
 
 /// One comparison.
 #[derive(Debug)]
@@ -49,6 +52,11 @@ pub(super) fn read<'t>(
     }
     if criteria.children().next().is_none() {
         criteria.problem("compares nothing", "give it a Comparison");
+    }
+    if found.len() > COMPARISONS_MAX {
+        let what = format!("has {} comparisons", found.len());
+        criteria.problem(what, format!("keep it to {COMPARISONS_MAX}"));
+        return Vec::new();
     }
     let each = found.into_iter();
     each.filter_map(|element| comparison(element, known, system))
@@ -110,17 +118,12 @@ fn range(
             "compare it with its name",
         );
     }
-    let word = || {
-        let mut named = of.words.iter().filter(|(_, word)| word == value);
-        let first = named.next().map(|(number, _)| *number);
-        first.filter(|_| named.next().is_none())
-    };
     let is_whole = !matches!(coding, Coding::Float | Coding::Mil1750a);
     if is_calibrated && !of.words.is_empty() {
         if !matches!(operator, "==" | "!=") {
             return refuse("compares a name by its size", raw);
         }
-        let Some(number) = word() else {
+        let Some(number) = of.words.get(value).copied().flatten() else {
             let what = format!(
                 "compares with {:?}, which is no name of one value",
                 clipped(value)
@@ -130,7 +133,7 @@ fn range(
                 "write one of the names, or useCalibratedValue=\"false\"",
             );
         };
-        return Some(ranged(operator, number as f64, is_whole));
+        return held(element, of.layout, operator, number as f64);
     }
     let number = if is_whole {
         let number = value.parse::<i64>().ok();
@@ -150,7 +153,28 @@ fn range(
             "write a number of at most 53 bits, whole where the parameter is",
         );
     };
-    Some(ranged(operator, number, is_whole))
+    held(element, of.layout, operator, number)
+}
+
+/// The range of a comparison; none where it never holds, since the bits cannot be of that number.
+fn held(element: Element<'_>, layout: Layout, operator: &str, number: f64) -> Option<Range> {
+    let power = |bits: usize| 2_f64.powi(i32::try_from(bits).unwrap_or(i32::MAX));
+    let (low, end) = match layout.coding {
+        Coding::Uint => (0.0, power(layout.bits)),
+        Coding::Int => (-power(layout.bits - 1), power(layout.bits - 1)),
+        Coding::Bool => (0.0, 2.0),
+        _ => return Some(ranged(operator, number, false)),
+    };
+    if operator == "==" && !(low..end).contains(&number) {
+        let what = format!(
+            "compares with {number}, which {} bits never are",
+            layout.bits
+        );
+        let remedy = "write a number that the parameter can have";
+        element.problem(what, remedy);
+        return None;
+    }
+    Some(ranged(operator, number, true))
 }
 
 fn ranged(operator: &str, number: f64, is_whole: bool) -> Range {

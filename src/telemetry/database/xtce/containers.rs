@@ -12,6 +12,8 @@ use std::rc::Rc;
 const LINE_MAX: usize = 64;
 /// Most fields of all containers.
 const ALL_FIELDS_MAX: usize = 4 * ENTRIES_MAX;
+/// Most comparisons of all containers and their fields, each counted wherever it holds.
+const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
 /// Longest packet, in bits.
 #[expect(clippy::cast_possible_wrap, reason = "half a million")]
 const BITS_MAX: i64 = 8 * PACKET_BYTES_MAX as i64;
@@ -25,6 +27,10 @@ pub(super) struct Laid {
     pub(super) tests: Vec<Test>,
     /// The container it is based on.
     pub(super) base: Option<usize>,
+    /// How many it is based on, each on the next one.
+    pub(super) bases: usize,
+    /// The longest line of containers behind it.
+    depth: usize,
     /// Where the next entry begins.
     next: Next,
 }
@@ -56,6 +62,7 @@ pub(super) struct Layouts<'k, 't> {
     known: Known<'k, 't>,
     states: Vec<State>,
     all_fields: usize,
+    all_comparisons: usize,
     /// Whether a container is part of another one.
     pub(super) parts: Vec<bool>,
 }
@@ -67,14 +74,15 @@ impl<'k, 't> Layouts<'k, 't> {
             known,
             states: vec![State::New; count],
             all_fields: 0,
+            all_comparisons: 0,
             parts: vec![false; count],
         }
     }
 
     /// The container of a place. Where there is none, something was said.
     pub(super) fn laid(&mut self, at: usize, from: Element<'t>, line: usize) -> Option<Rc<Laid>> {
-        match self.states.get(at)?.clone() {
-            State::Done(laid) => return laid,
+        let done = match self.states.get(at)?.clone() {
+            State::Done(laid) => Some(laid),
             State::Busy => {
                 from.problem(
                     "leads back to its own container",
@@ -82,12 +90,16 @@ impl<'k, 't> Layouts<'k, 't> {
                 );
                 return None;
             }
-            State::New => {}
-        }
-        if line > LINE_MAX {
+            State::New => None,
+        };
+        let behind = done.iter().flatten().map(|laid| laid.depth);
+        if line + behind.sum::<usize>() > LINE_MAX {
             let what = format!("is the end of a line of more than {LINE_MAX} containers");
             from.problem(what, "base fewer of them on each other");
             return None;
+        }
+        if let Some(done) = done {
+            return done;
         }
         self.states[at] = State::Busy;
         let laid = self.lay(at, line).map(Rc::new);
@@ -96,6 +108,9 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 
     fn lay(&mut self, at: usize, line: usize) -> Option<Laid> {
+        if self.all_fields > ALL_FIELDS_MAX || self.all_comparisons > ALL_COMPARISONS_MAX {
+            return None;
+        }
         let named: &'k Named<'t> = &self.known.names.containers[at];
         let (element, system) = (named.element, named.system);
         element.allow(&["name", "abstract"], &["EntryList", "BaseContainer"]);
@@ -103,7 +118,6 @@ impl<'k, 't> Layouts<'k, 't> {
             Some(base) => self.base(base, system, line)?,
             None => Laid::default(),
         };
-        let before = laid.fields.len();
         let Some(list) = element.child("EntryList") else {
             element.problem("has no EntryList", "give it one, which may be empty");
             return None;
@@ -112,7 +126,7 @@ impl<'k, 't> Layouts<'k, 't> {
         for entry in list.children() {
             let place = match entry.name() {
                 "ParameterRefEntry" => self.parameter(entry, system, &laid),
-                "ContainerRefEntry" => self.part(entry, system, &laid, line),
+                "ContainerRefEntry" => self.part(entry, system, &mut laid, line),
                 _ => continue,
             };
             let Some((fields, next)) = place else {
@@ -120,6 +134,7 @@ impl<'k, 't> Layouts<'k, 't> {
                 continue;
             };
             laid.next = next;
+            self.all_fields += fields.len();
             if laid.fields.len() + fields.len() > FIELDS_MAX {
                 let what = format!("makes more than {FIELDS_MAX} fields of one packet");
                 entry.problem(what, "leave entries out");
@@ -127,11 +142,19 @@ impl<'k, 't> Layouts<'k, 't> {
             }
             laid.fields.extend(fields);
         }
-        self.all_fields += laid.fields.len().max(before);
         if self.all_fields > ALL_FIELDS_MAX {
             let what =
                 format!("is one of containers with more than {ALL_FIELDS_MAX} fields together");
             element.problem(what, "split the database by what is needed");
+            return None;
+        }
+        let conditions = laid.fields.iter().map(|(_, field)| field.valid_if.len());
+        self.all_comparisons += laid.tests.len() + conditions.sum::<usize>();
+        if self.all_comparisons > ALL_COMPARISONS_MAX {
+            let what = format!(
+                "is one of containers with more than {ALL_COMPARISONS_MAX} comparisons together"
+            );
+            element.problem(what, "compare fewer parameters, or split the database");
             return None;
         }
         Some(laid)
@@ -143,7 +166,10 @@ impl<'k, 't> Layouts<'k, 't> {
         let names = self.known.names;
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
+        self.all_fields += laid.fields.len();
         laid.base = Some(base);
+        laid.bases += 1;
+        laid.depth += 1;
         let criteria = element.child("RestrictionCriteria");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         for comparison in comparisons.into_iter().flatten() {
@@ -227,7 +253,7 @@ impl<'k, 't> Layouts<'k, 't> {
         &mut self,
         entry: Element<'t>,
         system: usize,
-        laid: &Laid,
+        laid: &mut Laid,
         line: usize,
     ) -> Option<(Vec<(usize, Field)>, Next)> {
         entry.allow(&["containerRef"], &["LocationInContainerInBits"]);
@@ -236,6 +262,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let at = names.resolve(entry, "containerRef", Kind::Container, system)?;
         self.parts[at] = true;
         let part = self.laid(at, entry, line + 1)?;
+        laid.depth = laid.depth.max(part.depth + 1);
         if !part.tests.is_empty() {
             let remedy = "name a container without a RestrictionCriteria";
             entry.problem("names a container that is told from its base", remedy);

@@ -4,6 +4,7 @@ use super::*;
 use crate::telemetry::testing::Chance;
 use std::path::Path;
 
+mod kinds;
 mod refused;
 
 /// A database of one packet: the type, parameters and entries of the test, and what packets have in front.
@@ -244,51 +245,53 @@ fn comparisons_of_every_kind() {
     }
 }
 
-/// A container whose APID is asked for in bits of more than the APID, one that asks for something else, and one for the rest.
+/// None of them is of another APID by chance: the bits of a number are not cut off.
 #[test]
-fn the_nearest_container_takes_a_packet() {
-    let child = |name: &str, base: &str, comparison: &str| {
-        format!(
-            "<SequenceContainer name=\"{name}\"><EntryList/><BaseContainer containerRef=\"{base}\"><RestrictionCriteria>\
-             <Comparison {comparison}/></RestrictionCriteria></BaseContainer></SequenceContainer>\n"
-        )
-    };
-    let children = child("First", "P", "parameterRef=\"ID\" value=\"43\"")
-        + &child(
-            "Second",
-            "First",
-            "parameterRef=\"SEQ\" comparisonOperator=\"&gt;\" value=\"49152\"",
-        )
-        + &child(
-            "Long",
-            "P",
-            "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
+fn a_number_that_its_bits_cannot_have_is_refused() {
+    let of = "<IntegerParameterType name=\"U11\"><IntegerDataEncoding sizeInBits=\"11\"/></IntegerParameterType>\
+              <IntegerParameterType name=\"I8\"><IntegerDataEncoding encoding=\"twosComplement\"/></IntegerParameterType>\
+              <IntegerParameterType name=\"I64\"><IntegerDataEncoding sizeInBits=\"64\" encoding=\"twosComplement\"/></IntegerParameterType>\
+              <BooleanParameterType name=\"B\"><IntegerDataEncoding sizeInBits=\"1\"/></BooleanParameterType>\
+              <EnumeratedParameterType name=\"E\"><IntegerDataEncoding sizeInBits=\"2\"/><EnumerationList>\
+              <Enumeration value=\"3\" label=\"on\"/><Enumeration value=\"4\" label=\"off\"/></EnumerationList></EnumeratedParameterType>";
+    let file = |kind: &str, operator: &str, value: &str| {
+        let x = format!("<Parameter name=\"X\" parameterTypeRef=\"{kind}\"/>");
+        let entry = "<ParameterRefEntry parameterRef=\"X\"><LocationInContainerInBits referenceLocation=\"containerStart\">\
+                     <FixedValue>5</FixedValue></LocationInContainerInBits></ParameterRefEntry>";
+        let is_name = value.starts_with('o');
+        let kind = format!(
+            "<SequenceContainer name=\"K\"><EntryList/><BaseContainer containerRef=\"P\"><RestrictionCriteria><Comparison parameterRef=\"X\" \
+             comparisonOperator=\"{operator}\" value=\"{value}\" useCalibratedValue=\"{is_name}\"/></RestrictionCriteria></BaseContainer>\
+             </SequenceContainer></ContainerSet>"
         );
-    let text = text("", "", "").replace("</ContainerSet>", &(children + "</ContainerSet>"));
-    let database = good(&text);
-    let name = |bytes: [u8; 6]| database.packet(&bytes).map(|packet| packet.name.as_str());
-    assert_eq!(name([0, 43, 0xc0, 0, 0, 0]), Some("First"));
-    assert_eq!(name([0, 43, 0xc0, 1, 0, 0]), Some("Second"));
-    // The same APID with another flag is not of that number.
-    assert_eq!(name([8, 43, 0xc0, 1, 0, 0]), Some("P"));
-    assert_eq!(name([8, 43, 0xc0, 1, 1, 0]), Some("Long"));
-    assert_eq!(name([0, 7, 0, 0, 0, 0]), Some("P"));
-    let twice = text
-        .replace("\"49152\"", "\"-1\"")
-        .replace("name=\"Second\"", "name=\"Second\" abstract=\"true\"");
-    assert_eq!(
-        good(&twice).packet(&[0, 43, 0, 0, 0, 0]).unwrap().name,
-        "First"
-    );
-    let same = text.replace(
-        "parameterRef=\"LEN\" comparisonOperator=\"&gt;=\" value=\"256\"",
-        "parameterRef=\"ID\" value=\"43\"",
-    );
-    assert!(
-        wrong(&same).contains("SequenceContainer \"Long\": is told from \"First\" by nothing"),
-        "{}",
-        wrong(&same)
-    );
+        text(of, &x, entry).replace("</ContainerSet>", &kind)
+    };
+    let apid = good(&file("U11", "==", "42"));
+    assert_eq!(apid.packet(&[0, 42, 0, 0, 0, 0]).unwrap().name, "K");
+    for (kind, value) in [
+        ("U11", "0"),
+        ("U11", "2047"),
+        ("I8", "-128"),
+        ("I8", "127"),
+        ("I64", "-9007199254740992"),
+        ("B", "1"),
+        ("E", "on"),
+    ] {
+        good(&file(kind, "==", value));
+    }
+    for (kind, value) in [
+        ("U11", "2048"),
+        ("U11", "2090"),
+        ("U11", "-1"),
+        ("I8", "-129"),
+        ("I8", "128"),
+        ("B", "2"),
+        ("E", "off"),
+    ] {
+        let said = wrong(&file(kind, "==", value));
+        assert!(said.contains("bits never are"), "{kind} {value}: {said}");
+        good(&file(kind, "!=", value));
+    }
 }
 
 #[test]
@@ -362,7 +365,7 @@ fn hostile_files_are_refused_within_bounds() {
     );
     assert!(wrong(&entries).contains("more than 4096 fields"));
     // Each container has the one before twice, and each is based on the one before.
-    let line = |count: usize, inner: fn(usize) -> String| {
+    let line = |count: usize, inner: &dyn Fn(usize) -> String| {
         let each = (1..count).fold(String::new(), |all, n| {
             all + &format!(
                 "<SequenceContainer name=\"C{n}\">{}</SequenceContainer>\n",
@@ -376,26 +379,89 @@ fn hostile_files_are_refused_within_bounds() {
             )
             .replace("</ContainerSet>", &(each + "</ContainerSet>"))
     };
-    let doubled = line(60, |n| {
+    let doubled = line(60, &|n| {
         format!(
             "<EntryList><ContainerRefEntry containerRef=\"C{0}\"/><ContainerRefEntry containerRef=\"C{0}\"/></EntryList>",
             n - 1
         )
     });
     assert!(wrong(&doubled).contains("more than 4096 fields"));
-    let long = line(5000, |n| {
-        format!(
-            "<EntryList/><BaseContainer containerRef=\"C{}\"/>",
-            n % 4999 + 1
-        )
-    });
-    assert!(wrong(&long).contains("a line of more than 64 containers"));
+    // Each in front of the one it has, as base or as a part, and each behind it.
+    let base = |of: usize| format!("<EntryList/><BaseContainer containerRef=\"C{of}\"/>");
+    let part =
+        |of: usize| format!("<EntryList><ContainerRefEntry containerRef=\"C{of}\"/></EntryList>");
+    for long in [
+        line(500, &|n| base(n % 499 + 1)),
+        line(66, &|n| base(n - 1)),
+        line(500, &|n| part(n % 499 + 1)),
+        line(66, &|n| part(n - 1)),
+    ] {
+        assert!(wrong(&long).contains("a line of more than 64 containers"));
+    }
+    good(&line(65, &|n| part(n - 1)));
     let wide = "<ParameterRefEntry parameterRef=\"X\"/>".repeat(4000);
-    let all = line(90, |_| {
+    let all = line(90, &|_| {
         "<EntryList/><BaseContainer containerRef=\"C0\"/>".to_owned()
     })
     .replace("<ParameterRefEntry parameterRef=\"X\"/>", &wide);
     assert!(wrong(&all).contains("more than 262144 fields together"));
+    // What was made counts, too, where it is refused behind.
+    let refused = wrong(&all.replace("<EntryList/>", ""));
+    assert_eq!(refused.matches("has no EntryList").count(), 65);
+}
+
+/// What is written once and holds of many: it is there once, or counted wherever it holds.
+#[test]
+fn no_product_of_what_a_file_has_makes_it_grow() {
+    let of = "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"3\" label=\"on\"/>\
+              </EnumerationList></EnumeratedParameterType>";
+    let two = ["X", "Y"]
+        .map(|name| format!("<Parameter name=\"{name}\" parameterTypeRef=\"T\"/>"))
+        .concat();
+    let database = good(&text(of, &two, ""));
+    let [x, y] = ["X", "Y"].map(|name| &database.parameter(name).unwrap().labels);
+    assert!(x.len() == 1 && std::sync::Arc::ptr_eq(x, y));
+
+    let list = |count: usize| {
+        let comparison = "<Comparison parameterRef=\"ID\" comparisonOperator=\"!=\" value=\"7\"/>";
+        format!(
+            "<ComparisonList>{}</ComparisonList>",
+            comparison.repeat(count)
+        )
+    };
+    let repeated = |count: usize, times: usize| {
+        let entry = format!(
+            "<ParameterRefEntry parameterRef=\"X\"><RepeatEntry><Count><FixedValue>{times}</FixedValue></Count></RepeatEntry>\
+             <IncludeCondition>{}</IncludeCondition></ParameterRefEntry>",
+            list(count)
+        );
+        text(of, &two, &entry)
+    };
+    good(&repeated(64, 9));
+    assert!(wrong(&repeated(65, 9)).contains("has 65 comparisons; keep it to 64"));
+    // Containers behind the first one, with what they are based on.
+    let behind = |text: &str, bases: &[usize]| {
+        let each = (1..).zip(bases).map(|(n, base)| {
+            format!(
+                "<SequenceContainer name=\"C{n}\"><EntryList/><BaseContainer containerRef=\"C{base}\"><RestrictionCriteria>\
+                 {}</RestrictionCriteria></BaseContainer></SequenceContainer>\n",
+                list(64)
+            )
+        });
+        let each = each.collect::<Vec<_>>().concat();
+        let text = text.replace("name=\"P\"", "name=\"C0\"");
+        text.replace("</ContainerSet>", &(each + "</ContainerSet>"))
+    };
+    let line: Vec<usize> = (0..60).chain([60; 120]).collect();
+    for many in [
+        behind(&repeated(64, 4000), &[0; 9]),
+        behind(&text(of, &two, ""), &line),
+    ] {
+        // Once: what comes behind is not even made.
+        let said = wrong(&many);
+        let found = said.matches("more than 524288 comparisons together");
+        assert_eq!(found.count(), 1, "{said}");
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Node<'a> {
 pub(super) struct Tree<'a> {
     /// The first one is the root.
     pub(super) nodes: Vec<Node<'a>>,
+    /// What the root declares its elements to be of; empty where it does not.
+    namespace: String,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -225,7 +227,7 @@ impl<'a> Tree<'a> {
         let (own, name) = full.split_once(':').unwrap_or(("", full));
         if *prefix.get_or_insert(own) != own {
             let what = format!("has the element {full}, of another namespace than the root");
-            return stop(what, "take it out: what is not of XTCE has no meaning here");
+            return stop(what, OTHER);
         }
         let mut attributes = Vec::new();
         for attribute in start.attributes() {
@@ -248,8 +250,13 @@ impl<'a> Tree<'a> {
                 }
             }
         }
+        let declared = declared(own, &attributes);
         if self.nodes.is_empty() {
-            declared(own, &attributes)?;
+            checked(own, declared)?;
+            self.namespace = declared.unwrap_or_default().into();
+        } else if declared.is_some_and(|uri| uri != self.namespace) {
+            let what = format!("has the element {full}, of another namespace than the root");
+            return stop(what, OTHER);
         }
         attributes.retain(|(key, _)| key != "xmlns" && !key.contains(':'));
         let parent = open.last().copied();
@@ -294,16 +301,23 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The namespace of the root, where one is declared, is one of XTCE, of whichever year.
-fn declared(prefix: &str, attributes: &[(String, String)]) -> Result<(), Stop> {
-    let key = if prefix.is_empty() {
-        "xmlns".to_owned()
-    } else {
-        format!("xmlns:{prefix}")
+/// What to do about elements of another namespace.
+const OTHER: &str = "take it out: what is not of XTCE has no meaning here";
+
+/// What an element declares its prefix, or the lack of one, to stand for.
+fn declared<'n>(prefix: &str, attributes: &'n [(String, String)]) -> Option<&'n str> {
+    let is_own = |key: &str| match key.strip_prefix("xmlns:") {
+        Some(name) => name == prefix,
+        None => key == "xmlns" && prefix.is_empty(),
     };
-    let found = attributes.iter().find(|(name, _)| *name == key);
-    match found {
-        Some((_, uri)) if !uri.to_ascii_lowercase().contains("xtce") => {
+    let found = attributes.iter().find(|(key, _)| is_own(key));
+    found.map(|(_, uri)| uri.as_str())
+}
+
+/// The namespace of the root, where one is declared, is one of XTCE, of whichever year.
+fn checked(prefix: &str, declared: Option<&str>) -> Result<(), Stop> {
+    match declared {
+        Some(uri) if !uri.to_ascii_lowercase().contains("xtce") => {
             let what = format!("is of the namespace {uri:?}");
             stop(
                 what,

@@ -5,6 +5,7 @@ use super::element::{Element, clipped};
 use crate::telemetry::database::Parameter;
 use crate::telemetry::database::field::{Coding, Layout};
 use crate::telemetry::packet::PACKET_BYTES_MAX;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a type says.
@@ -13,8 +14,8 @@ pub(super) struct Type {
     /// Where it would be at the front of a packet.
     pub(super) layout: Layout,
     pub(super) parameter: Parameter,
-    /// Names of values, for comparisons: those of truth values, too, that are not worth a label.
-    pub(super) words: Vec<(i64, String)>,
+    /// Values by their names, for comparisons: those of truth values, too, that are not worth a label. None of several.
+    pub(super) words: Arc<HashMap<String, Option<i64>>>,
 }
 
 const INTEGER: &[&str] = &["IntegerDataEncoding"];
@@ -31,8 +32,9 @@ pub(super) fn read(element: Element<'_>) -> Option<Type> {
             element.allow(&["name", "initialValue"], &parts);
             let labels = labels(element);
             let mut of = plain(element, INTEGER)?;
-            of.words = labels?;
-            of.parameter.labels.clone_from(&of.words);
+            let labels = labels?;
+            of.words = words(&labels);
+            of.parameter.labels = labels.into();
             Some(of)
         }
         "BooleanParameterType" => {
@@ -48,9 +50,10 @@ pub(super) fn read(element: Element<'_>) -> Option<Type> {
             }
             of.layout.coding = Coding::Bool;
             let word = |name, default: &str| element.attribute(name).unwrap_or(default).to_owned();
-            of.words = vec![(0, word(names[0], "False")), (1, word(names[1], "True"))];
+            let labels = [(0, word(names[0], "False")), (1, word(names[1], "True"))];
+            of.words = words(&labels);
             if names.iter().any(|name| element.attribute(name).is_some()) {
-                of.parameter.labels.clone_from(&of.words);
+                of.parameter.labels = labels.into();
             }
             Some(of)
         }
@@ -89,9 +92,9 @@ fn number(element: Element<'_>, attributes: &[&str], encodings: &[&str]) -> Opti
             curve,
             unit: element.child("UnitSet").and_then(unit),
             limits,
-            labels: Vec::new(),
+            labels: Arc::default(),
         },
-        words: Vec::new(),
+        words: Arc::default(),
     })
 }
 
@@ -114,7 +117,7 @@ fn plain(element: Element<'_>, encodings: &[&str]) -> Option<Type> {
             unit,
             ..Parameter::default()
         },
-        words: Vec::new(),
+        words: Arc::default(),
     })
 }
 
@@ -275,4 +278,15 @@ fn labels(element: Element<'_>) -> Option<Vec<(i64, String)>> {
         list.problem(format!("has two labels of {}", twice[0].0), "keep one");
     }
     Some(labels)
+}
+
+fn words(labels: &[(i64, String)]) -> Arc<HashMap<String, Option<i64>>> {
+    let mut words = HashMap::new();
+    for (number, word) in labels {
+        words
+            .entry(word.clone())
+            .and_modify(|number| *number = None)
+            .or_insert(Some(*number));
+    }
+    Arc::new(words)
 }

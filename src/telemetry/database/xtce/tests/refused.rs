@@ -1,6 +1,6 @@
 //! What is not of the subset, or wrong, is refused by its name, with its line.
 
-use super::{text, with, wrong};
+use super::{good, text, with, wrong};
 
 /// Everything that is not of the subset: what is said of it, with the line of the element.
 #[test]
@@ -117,6 +117,41 @@ fn each_says(cases: impl IntoIterator<Item = (String, &'static str)>) {
 }
 
 #[test]
+fn elements_of_a_namespace_that_is_declared_below_the_root_are_refused() {
+    let uri = "http://www.omg.org/spec/XTCE/20180204";
+    let declared = |to: &str| with(OF).replace("<EntryList>", &format!("<EntryList xmlns={to:?}>"));
+    let prefixed = |to: &str| {
+        let text = with(OF).replace("</", "</x:").replace('<', "<x:");
+        let text = text.replace("<x:/x:", "</x:").replace("<x:?", "<?");
+        text.replace("xmlns=", "xmlns:x=")
+            .replace("<x:EntryList>", &format!("<x:EntryList xmlns:x={to:?}>"))
+    };
+    let without = |text: String| text.replace(&format!(" xmlns={uri:?}"), "");
+    let said = ": has the element EntryList, of another namespace than the root; take it out";
+    each_says([
+        (declared("urn:xtce"), said),
+        (declared(""), said),
+        (
+            without(with(OF)).replace("<EntryList>", "<EntryList xmlns=\"urn:xtce\">"),
+            said,
+        ),
+        (
+            prefixed("urn:other"),
+            ": has the element x:EntryList, of another namespace than the root",
+        ),
+    ]);
+    // The same again, and what stands for no element here.
+    for right in [
+        declared(uri),
+        prefixed(uri),
+        prefixed(uri).replace("<x:EntryList ", "<x:EntryList xmlns=\"urn:other\" "),
+        with(OF).replace("<EntryList>", "<EntryList xmlns:x=\"urn:other\">"),
+    ] {
+        good(&right);
+    }
+}
+
+#[test]
 fn names_that_stand_for_nothing_are_refused() {
     each_says([
         (
@@ -159,6 +194,30 @@ fn names_that_stand_for_nothing_are_refused() {
                 "<SequenceContainer name=\"P\"><BinaryEncoding/>",
             ),
             "BinaryEncoding: is not supported",
+        ),
+    ]);
+}
+
+#[test]
+fn a_comparison_with_a_name_of_no_value_or_of_several_is_refused() {
+    let of = "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" label=\"on\"/>\
+              <Enumeration value=\"2\" label=\"on\"/><Enumeration value=\"3\" label=\"off\"/></EnumerationList></EnumeratedParameterType>";
+    let compared = |name: &str| {
+        let condition = format!(
+            "<ParameterRefEntry parameterRef=\"X\"/><ParameterRefEntry parameterRef=\"SEQ\"><IncludeCondition>\
+             <Comparison parameterRef=\"X\" value=\"{name}\"/></IncludeCondition></ParameterRefEntry>"
+        );
+        with(of).replace("<ParameterRefEntry parameterRef=\"X\"/>", &condition)
+    };
+    good(&compared("off"));
+    each_says([
+        (
+            compared("on"),
+            "compares with \"on\", which is no name of one value",
+        ),
+        (
+            compared("safe"),
+            "compares with \"safe\", which is no name of one value",
         ),
     ]);
 }
