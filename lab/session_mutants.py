@@ -111,8 +111,8 @@ def prepare():
     """What tests use beside the sources: programs in Python, and the drivers beside the agent."""
     link = TREE / "target/lab"
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(ROOT / "target/lab")
+    link.unlink(missing_ok=True)
+    link.symlink_to(ROOT / "target/lab")
 
 
 def passes(test):
