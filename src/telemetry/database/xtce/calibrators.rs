@@ -9,14 +9,7 @@ use crate::telemetry::database::units;
 pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
     let kinds = ["PolynomialCalibrator", "SplineCalibrator"];
     element.allow(&["name"], &kinds);
-    let mut found = element
-        .children()
-        .filter(|child| kinds.contains(&child.name()));
-    let (first, second) = (found.next(), found.next());
-    if let Some(second) = second {
-        second.problem("is a second calibrator", "keep one of them");
-    }
-    match first {
+    match element.only(&kinds, "calibrator") {
         Some(polynomial) if polynomial.name() == kinds[0] => terms(polynomial),
         Some(spline) => points(spline),
         None => {

@@ -58,6 +58,18 @@ impl<'t> Element<'t> {
         self.children().find(|child| child.name() == name)
     }
 
+    /// The one child of these names; a second one is refused as one more `what`.
+    pub(super) fn only(&self, names: &[&str], what: &str) -> Option<Element<'t>> {
+        let mut found = self
+            .children()
+            .filter(|child| names.contains(&child.name()));
+        let (first, second) = (found.next(), found.next());
+        if let Some(second) = second {
+            second.problem(format!("is a second {what}"), "keep one of them");
+        }
+        first
+    }
+
     /// Says what is wrong with it.
     pub(super) fn problem(&self, what: impl Into<String>, remedy: impl Into<String>) {
         self.tree.problem(self.line(), self.path(), what, remedy);

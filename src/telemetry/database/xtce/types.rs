@@ -122,13 +122,7 @@ fn plain(element: Element<'_>, encodings: &[&str]) -> Option<Type> {
 }
 
 fn encoding<'t>(element: Element<'t>, encodings: &[&str]) -> Option<Element<'t>> {
-    let mut found = element
-        .children()
-        .filter(|child| encodings.contains(&child.name()));
-    let (first, second) = (found.next(), found.next());
-    if let Some(second) = second {
-        second.problem("is a second encoding", "keep one of them");
-    }
+    let first = element.only(encodings, "encoding");
     let other = element
         .children()
         .any(|child| child.name().ends_with("DataEncoding"));
