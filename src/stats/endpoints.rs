@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub struct Endpoints(Mutex<Vec<Endpoint>>);
 
 /// What is known of one endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its URL.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct Endpoint {
 }
 
 /// A circuit breaker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
     /// The endpoint may be tried.
     Closed,

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::error::Lost;
 use super::reason::ReasonCode;
 use super::settings::Qos;
-use super::standby::BreakerState;
+use crate::stats;
 
 /// Something happened. Tokens are the caller's own numbers, given to `publish`.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub enum Event {
         retry_in: Duration,
     },
     /// What is known of the endpoints has changed; all of them, in the order of `Settings::endpoints`.
-    Endpoints(Vec<Standing>),
+    Endpoints(Vec<stats::Endpoint>),
     /// The broker has taken every message from `first` to `last`, both included. Ranges join only tokens that follow
     /// each other by one.
     Acked {
@@ -104,21 +103,6 @@ pub enum Event {
     /// A message arrived on a subscription. Where it came with `QoS` 1 its PUBACK is sent when this event is taken, or,
     /// with `Settings::confirm_messages`, when its receipt is given back.
     Message(Message),
-}
-
-/// What an uplink knows of one of its endpoints.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// Which.
-    pub endpoint: Endpoint,
-    /// Whether the connection that stands is to it.
-    pub connected: bool,
-    /// Its breaker; times are since `Standing::since`.
-    pub breaker: BreakerState,
-    /// The instant from which the times of `breaker` count.
-    pub since: Instant,
-    /// Attempts that failed within the breaker's window.
-    pub failures: usize,
 }
 
 /// A message from the broker.

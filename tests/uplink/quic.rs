@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use dunlin::uplink::{BreakerState, Event, Events, Lane, Lost, TlsFiles, Uplink};
+use dunlin::stats::Breaker;
+use dunlin::uplink::{Event, Events, Lane, Lost, TlsFiles, Uplink};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, Certificates, Security};
@@ -183,12 +184,12 @@ async fn blocked_udp_is_told_and_the_standby_delivers_until_the_way_back_opens()
     next(&mut events, |event| match event {
         Event::Endpoints(all) if all[0].connected => {
             breakers.push(all[0].breaker);
-            (all[0].breaker == BreakerState::Closed).then_some(())
+            (all[0].breaker == Breaker::Closed).then_some(())
         }
         _ => None,
     })
     .await;
-    assert_eq!(breakers, [BreakerState::HalfOpen, BreakerState::Closed]);
+    assert_eq!(breakers, [Breaker::HalfOpen, Breaker::Closed]);
 
     // And over again when the preferred one goes away, without a message lost.
     drop(front);

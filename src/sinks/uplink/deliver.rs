@@ -11,10 +11,8 @@ use crate::buffer::{self, Chunk, Frame, Reader, Store};
 use crate::downlink::Inbox;
 use crate::payload;
 use crate::record::Class;
-use crate::stats::{self, SinkStats};
-use crate::uplink::{
-    BreakerState, Event, Events, Lane, Refused as Policy, Standing, Uplink, UplinkError,
-};
+use crate::stats::SinkStats;
+use crate::uplink::{Event, Events, Lane, Refused as Policy, Uplink, UplinkError};
 use bytes::Bytes;
 use parts::Part;
 use std::collections::{HashSet, VecDeque};
@@ -352,9 +350,7 @@ impl Delivery {
                 }
                 self.connection(true);
             }
-            Event::Endpoints(standings) => {
-                stats.endpoints.set(standings.iter().map(shown).collect());
-            }
+            Event::Endpoints(endpoints) => stats.endpoints.set(endpoints),
             Event::Disconnected {
                 endpoint,
                 reason,
@@ -558,22 +554,6 @@ fn read_ahead(mut reader: Reader) -> mpsc::Receiver<Result<Chunk, buffer::Error>
         }
     });
     receiver
-}
-
-/// An endpoint as the status file has it.
-fn shown(standing: &Standing) -> stats::Endpoint {
-    stats::Endpoint {
-        name: standing.endpoint.to_string(),
-        connected: standing.connected,
-        breaker: match standing.breaker {
-            BreakerState::Closed => stats::Breaker::Closed,
-            BreakerState::Open { until_ms } => {
-                stats::Breaker::Open(standing.since + Duration::from_millis(until_ms))
-            }
-            BreakerState::HalfOpen => stats::Breaker::HalfOpen,
-        },
-        failures: standing.failures,
-    }
 }
 
 /// The one shared text of a topic.

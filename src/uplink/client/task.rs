@@ -11,16 +11,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::look_back::{Ahead, LookBack};
 use super::shown::Shown;
 use super::{Drained, QUEUE_MAX};
+use crate::stats::{self, Breaker};
 use crate::uplink::backoff::Backoff;
 use crate::uplink::codec;
 use crate::uplink::endpoint::Endpoint;
 use crate::uplink::error::Lost;
-use crate::uplink::event::{Event, Receipt, Standing};
+use crate::uplink::event::{Event, Receipt};
 use crate::uplink::lane::{Lane, Lanes};
 use crate::uplink::reason::{Pace, ReasonCode};
 use crate::uplink::session::{OUTPUT_MAX_BYTES, Session};
 use crate::uplink::settings::Settings;
-use crate::uplink::standby::{Outcome, Standby};
+use crate::uplink::standby::{BreakerState, Outcome, Standby};
 use crate::uplink::transport::{self, Progress, Security, Stream};
 
 /// Bytes read at once.
@@ -158,18 +159,23 @@ impl Task {
     fn tell_standing(&mut self, connected: Option<usize>) {
         let now_ms = self.now_ms();
         let endpoints = self.settings.endpoints.iter().enumerate();
-        let standings = endpoints.map(|(index, endpoint)| {
-            let (breaker, failures) = self.standby.state(index, now_ms);
-            Standing {
-                endpoint: endpoint.clone(),
+        let known = endpoints.map(|(index, endpoint)| {
+            let (state, failures) = self.standby.state(index, now_ms);
+            stats::Endpoint {
+                name: endpoint.to_string(),
                 connected: connected == Some(index),
-                breaker,
-                since: self.start,
+                breaker: match state {
+                    BreakerState::Closed => Breaker::Closed,
+                    BreakerState::Open { until_ms } => {
+                        Breaker::Open(self.start + Duration::from_millis(until_ms))
+                    }
+                    BreakerState::HalfOpen => Breaker::HalfOpen,
+                },
                 failures,
             }
         });
-        let standings = standings.collect();
-        self.session.push_event(Event::Endpoints(standings));
+        let known = known.collect();
+        self.session.push_event(Event::Endpoints(known));
     }
 
     /// Whether the connection has shown that the endpoint works.
