@@ -13,6 +13,7 @@ pub mod downlink;
 pub mod exit;
 #[cfg(feature = "identity")]
 pub mod identity;
+pub mod level;
 pub mod payload;
 pub mod pipeline;
 pub mod record;

@@ -39,7 +39,15 @@ const LAYERS: &[&[&str]] = &[
         "identity",
         "roughtime",
     ],
-    &["config", "credential", "record", "clock", "stats", "exit"],
+    &[
+        "config",
+        "credential",
+        "record",
+        "level",
+        "clock",
+        "stats",
+        "exit",
+    ],
 ];
 
 /// The kinds of node, none of which the pipeline may know.

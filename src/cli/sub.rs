@@ -10,10 +10,11 @@ use super::table::Table;
 use super::{Failure, print, runtime};
 use crate::agent::Defaults;
 use crate::exit::Exit;
+use crate::level::Level;
 use crate::payload::{self, ItemBody, Message};
 use crate::record::{Quality, Value};
 use crate::uplink::{Event, Qos, Retained, Subscription, Uplink};
-use limits::{Level, Levels};
+use limits::Levels;
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -308,14 +309,20 @@ impl View {
                 row.value.clone(),
                 row.unit.clone(),
                 row.quality.to_owned(),
-                level.name().to_owned(),
+                limits::name(level).to_owned(),
                 row.records.to_string(),
                 row.rate(now)
                     .map_or_else(String::new, |rate| format!("{rate:.1}")),
             ]);
         }
         let rows = table.lines().into_iter().zip(levels);
-        lines.extend(rows.map(|(line, level)| if colours { level.colour(&line) } else { line }));
+        lines.extend(rows.map(|(line, level)| {
+            if colours {
+                limits::colour(level, &line)
+            } else {
+                line
+            }
+        }));
         if self.hidden > 0 {
             lines.push(format!("and {} records of further channels", self.hidden));
         }

@@ -1,53 +1,28 @@
 //! What is known of limits: `calibrate` tells each change of a parameter's level in a stream of its own.
 
+use crate::level::Level;
 use crate::record::Value;
 use std::collections::BTreeMap;
 
 /// What `calibrate` appends to the name of a parameter, for the channel of its levels.
 const ALARM: &str = ".alarm";
 
-/// How a value stands to its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    RedLow,
-    YellowLow,
-    Within,
-    YellowHigh,
-    RedHigh,
+/// For a person, who expects values within their limits.
+pub(super) fn name(level: Level) -> &'static str {
+    match level {
+        Level::Within => "",
+        other => other.name(),
+    }
 }
 
-impl Level {
-    fn of(value: &Value) -> Option<Level> {
-        match value {
-            Value::Int(-2) => Some(Level::RedLow),
-            Value::Int(-1) => Some(Level::YellowLow),
-            Value::Int(0) => Some(Level::Within),
-            Value::Int(1) => Some(Level::YellowHigh),
-            Value::Int(2) => Some(Level::RedHigh),
-            _ => None,
-        }
-    }
-
-    /// For a person, who expects values within their limits.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Level::RedLow => "red low",
-            Level::YellowLow => "yellow low",
-            Level::Within => "",
-            Level::YellowHigh => "yellow high",
-            Level::RedHigh => "red high",
-        }
-    }
-
-    /// A line of a terminal in the colour of the level (ECMA-48, 8.3.117).
-    pub(super) fn colour(self, line: &str) -> String {
-        let code = match self {
-            Level::RedLow | Level::RedHigh => 31,
-            Level::YellowLow | Level::YellowHigh => 33,
-            Level::Within => return line.to_owned(),
-        };
-        format!("\x1b[{code}m{line}\x1b[0m")
-    }
+/// A line of a terminal in the colour of its level (ECMA-48, 8.3.117).
+pub(super) fn colour(level: Level, line: &str) -> String {
+    let code = match level {
+        Level::RedLow | Level::RedHigh => 31,
+        Level::YellowLow | Level::YellowHigh => 33,
+        Level::Within => return line.to_owned(),
+    };
+    format!("\x1b[{code}m{line}\x1b[0m")
 }
 
 /// The levels by stream and channel of the values.
@@ -62,7 +37,8 @@ impl Levels {
             return;
         };
         let key = (source.to_owned(), of.to_owned());
-        if let Some(level) = Level::of(value)
+        if let Value::Int(number) = value
+            && let Some(level) = Level::of_number(*number)
             && (self.0.len() < rows_max || self.0.contains_key(&key))
         {
             self.0.insert(key, level);
@@ -91,9 +67,9 @@ mod tests {
         assert_eq!(levels.of(&key("bus.cal", "temp.alarm")), Level::Within);
         assert_eq!(levels.of(&key("bus", "volt")), Level::Within);
         levels.learn("bus.cal", "temp.alarm", &Value::Int(-1), 10);
-        assert_eq!(levels.of(&key("bus", "temp")).name(), "yellow low");
+        assert_eq!(name(levels.of(&key("bus", "temp"))), "yellow low");
         levels.learn("bus.cal", "temp.alarm", &Value::Int(0), 10);
-        assert_eq!(levels.of(&key("bus", "temp")).colour("x"), "x");
+        assert_eq!(colour(levels.of(&key("bus", "temp")), "x"), "x");
     }
 
     #[test]
@@ -112,7 +88,7 @@ mod tests {
 
     #[test]
     fn colours_are_those_of_the_names() {
-        assert_eq!(Level::RedLow.colour("x"), "\x1b[31mx\x1b[0m");
-        assert_eq!(Level::YellowHigh.colour("x"), "\x1b[33mx\x1b[0m");
+        assert_eq!(colour(Level::RedLow, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(colour(Level::YellowHigh, "x"), "\x1b[33mx\x1b[0m");
     }
 }

@@ -7,10 +7,10 @@ use crate::cli::Failure;
 use crate::cli::args::Telemetry;
 use crate::config::parse;
 use crate::exit::Exit;
+use crate::level::Level;
 use crate::pipeline::{Ack, Batch, Ledger, Transform as _};
 use crate::record::{Body, Class, Quality, Record, Value};
 use crate::telemetry::database::Database;
-use crate::telemetry::database::limit::Level;
 use crate::transforms::{self, Transform};
 use serde_json::json;
 use std::io;
@@ -124,7 +124,7 @@ impl Meaning {
             return Some(said);
         };
         if let (Class::Critical, Value::Int(level)) = (class, value) {
-            said.level = Some(name(*level));
+            said.level = Some(Level::of_number(*level).unwrap_or_default().name());
         } else if let Some(plot) = &mut self.plot {
             let point = Point {
                 packet: self.packet,
@@ -142,17 +142,6 @@ impl Meaning {
     pub(super) fn finish(self) -> Result<(), Failure> {
         self.plot.map_or(Ok(()), |plot| plot.finish())
     }
-}
-
-fn name(level: i64) -> &'static str {
-    let names = [
-        (Level::RedLow, "red low"),
-        (Level::YellowLow, "yellow low"),
-        (Level::YellowHigh, "yellow high"),
-        (Level::RedHigh, "red high"),
-    ];
-    let found = names.iter().find(|(known, _)| known.number() == level);
-    found.map_or("within limits", |(_, name)| name)
 }
 
 /// `extract` and `calibrate`, by one database that is right.

@@ -1,33 +1,6 @@
 //! Limits of a value: yellow and red, low and high, with hysteresis and persistence.
 
-/// How a value stands to its limits; as a number, below 0 for too low, 2 for red.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Level {
-    /// Below the red limit.
-    RedLow,
-    /// Below the yellow limit.
-    YellowLow,
-    /// Within.
-    #[default]
-    Within,
-    /// Above the yellow limit.
-    YellowHigh,
-    /// Above the red limit.
-    RedHigh,
-}
-
-impl Level {
-    /// -2 to 2.
-    pub fn number(self) -> i64 {
-        match self {
-            Level::RedLow => -2,
-            Level::YellowLow => -1,
-            Level::Within => 0,
-            Level::YellowHigh => 1,
-            Level::RedHigh => 2,
-        }
-    }
-}
+use crate::level::Level;
 
 /// The limits of one parameter. A side without a limit is infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]

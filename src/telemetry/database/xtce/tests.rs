@@ -181,7 +181,7 @@ fn every_meaning() {
             .into_iter()
             .flatten()
             .next()
-            .map(crate::telemetry::database::limit::Level::number)
+            .map(crate::level::Level::number)
     };
     // What is excluded is an alarm, what is included is none.
     assert_eq!(
