@@ -55,9 +55,34 @@ flags=(-Os -fPIE -fvisibility=hidden -ffunction-sections -fdata-sections -fstack
     -fno-asynchronous-unwind-tables -fno-unwind-tables -DOPENSSL_SMALL_FOOTPRINT -UECP_NISTZ256_ASM)
 if [[ $machine == aarch64 ]]; then flags+=(-mbranch-protection=pac-ret); fi
 
+# OpenSSL has a table of some 1,500 objects, with two names, a number and an entry in three indices each: 260 KB, with what
+# the loader has to relocate. Kept are those that its own code names, and what stands in certificates as names, extensions
+# and purposes; another is then what an unknown object is to it anyway, its numbers with dots. The numbers of the kept ones
+# do not change. The generator is OpenSSL's; the source tree is read through links, since it is left as it is.
+cp -rs "$source" "$build/source"
+objects=$build/source/crypto/objects
+mapfile -t sources < <(find "$source"/{crypto,ssl,providers,include} -type f \( -name '*.[ch]' -o -name '*.in' -o -name '*.inc' \) \
+    ! -name obj_dat.h ! -name obj_mac.h ! -name obj_compat.h)
+perl -e '
+    my ($names, @sources) = @ARGV;
+    my %kept;
+    for (@sources) {
+        open(my $in, "<", $_) or die "$_: $!";
+        while (<$in>) { $kept{$1} = 1 while /\b(?:NID|SN|LN|OBJ)_(\w+)/g }
+    }
+    open(my $in, "<", $names) or die "$names: $!";
+    my @lines = <$in>;
+    for (@lines) { $kept{$1} = 1 if /^#define OBJ_(\w+)\s+OBJ_(?:X509|id_ce|id_pe|id_kp|pkcs9|pilotAttributeType),/ }
+    for (@lines) { print unless /^#define NID_(\w+)/ && !$kept{$1} }
+' "$source/include/openssl/obj_mac.h" "${sources[@]}" >"$build/obj_mac.h"
+rm "$objects/obj_dat.h"
+# The year is that of a comment; without it git is asked.
+OSSL_COPYRIGHT_YEAR=1970 perl "$objects/obj_dat.pl" "$build/obj_mac.h" >"$objects/obj_dat.h"
+echo "objects: $(grep -c '^#define NID_' "$build/obj_mac.h") of $(grep -c '^#define NID_' "$source/include/openssl/obj_mac.h") kept"
+
 cd "$build"
 # libdir is Debian's, where its packages of providers put theirs; openssldir is nobody's but the agent's.
-"$source/Configure" "linux-$machine" "--cross-compile-prefix=$tools" --prefix=/usr "--libdir=lib/$machine-linux-gnu" \
+"$build/source/Configure" "linux-$machine" "--cross-compile-prefix=$tools" --prefix=/usr "--libdir=lib/$machine-linux-gnu" \
     --openssldir=/etc/dunlin/openssl "${left_out[@]}" "${flags[@]}" >configure.log 2>&1 ||
     { cat configure.log >&2; exit 1; }
 # AES-CBC joined with HMAC is for TLS 1.2, and has no option of its own. Where its header says that the processor cannot,
