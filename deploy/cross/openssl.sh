@@ -56,13 +56,15 @@ flags=(-Os -fPIE -fvisibility=hidden -ffunction-sections -fdata-sections -fstack
 if [[ $machine == aarch64 ]]; then flags+=(-mbranch-protection=pac-ret); fi
 
 # OpenSSL has a table of some 1,500 objects, with two names, a number and an entry in three indices each: 260 KB, with what
-# the loader has to relocate. Kept are those that its own code names, and what stands in certificates as names, extensions
-# and purposes; another is then what an unknown object is to it anyway, its numbers with dots. The numbers of the kept ones
-# do not change. The generator is OpenSSL's; the source tree is read through links, since it is left as it is.
+# the loader has to relocate. Kept are those that its own code names, those of AES, whose names it puts together from parts,
+# and what stands in certificates as names, extensions and purposes; another is then what an unknown object is to it anyway,
+# its numbers with dots. The numbers of the kept ones do not change. `scripts/test.sh aarch64` shows that none is missing.
+# The generator is OpenSSL's; the source tree is read through links, since it is left as it is.
 cp -rs "$source" "$build/source"
 objects=$build/source/crypto/objects
 mapfile -t sources < <(find "$source"/{crypto,ssl,providers,include} -type f \( -name '*.[ch]' -o -name '*.in' -o -name '*.inc' \) \
     ! -name obj_dat.h ! -name obj_mac.h ! -name obj_compat.h)
+[[ ${#sources[@]} -gt 1000 ]] || { echo "$0: ${#sources[@]} files of C are not the whole of OpenSSL" >&2; exit 1; }
 perl -e '
     my ($names, @sources) = @ARGV;
     my %kept;
@@ -73,6 +75,7 @@ perl -e '
     open(my $in, "<", $names) or die "$names: $!";
     my @lines = <$in>;
     for (@lines) { $kept{$1} = 1 if /^#define OBJ_(\w+)\s+OBJ_(?:X509|id_ce|id_pe|id_kp|pkcs9|pilotAttributeType),/ }
+    for (@lines) { $kept{$1} = 1 if /^#define NID_(aes_\w+|HKDF_\w+)\s/ }
     for (@lines) { print unless /^#define NID_(\w+)/ && !$kept{$1} }
 ' "$source/include/openssl/obj_mac.h" "${sources[@]}" >"$build/obj_mac.h"
 rm "$objects/obj_dat.h"
