@@ -191,6 +191,7 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
         #[cfg(feature = "downlink")]
         downlinks: downlink_stats,
         sinks: sink_stats,
+        skipped: plan.graph.skipped().clone(),
         #[cfg(feature = "identity")]
         identity: credential.as_ref().map(|_| Arc::default()),
         #[cfg(feature = "roughtime")]

@@ -11,7 +11,7 @@ use crate::stats::IdentityStats;
 use crate::stats::Tally;
 #[cfg(feature = "roughtime")]
 use crate::stats::TimeStats;
-use crate::stats::{SinkStats, SourceStats};
+use crate::stats::{Count, SinkStats, SourceStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +51,8 @@ pub(super) struct Status {
     pub downlinks: BTreeMap<String, Arc<DownlinkStats>>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Arc<SinkStats>>,
+    /// Records that nodes missed that may be skipped, by name.
+    pub skipped: BTreeMap<String, Arc<Count>>,
     /// The agent's own certificate, where it gets one.
     #[cfg(feature = "identity")]
     pub identity: Option<Arc<IdentityStats>>,
@@ -89,6 +91,8 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     downlinks: BTreeMap<&'a str, &'a DownlinkStats>,
     sinks: BTreeMap<&'a str, &'a SinkStats>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    skipped: BTreeMap<&'a str, &'a Count>,
     #[cfg(feature = "identity")]
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'a IdentityStats>,
@@ -191,6 +195,11 @@ impl Status {
                 .sinks
                 .iter()
                 .map(|(name, sink)| (&**name, &**sink))
+                .collect(),
+            skipped: self
+                .skipped
+                .iter()
+                .map(|(name, count)| (&**name, &**count))
                 .collect(),
             #[cfg(feature = "identity")]
             identity: self.identity.as_deref(),

@@ -149,6 +149,13 @@ fn render(status: &Value) -> String {
         text(&status["dropped"]),
         text(&status["failed"])
     ));
+    if let Some(skipped) = status["skipped"].as_object() {
+        let each = skipped
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"));
+        let each: Vec<String> = each.collect();
+        lines.push(format!("skipped, being slow: {}", each.join(", ")));
+    }
     if let Some(clock) = status["clock"].as_str() {
         lines.push(format!("clock: {clock}"));
     }

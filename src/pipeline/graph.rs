@@ -1,14 +1,17 @@
 //! Checks that nodes make a pipeline: every problem at once, each with its place and its remedy.
 
-use super::node::{Bodies, NAME_BYTES_MAX, NODES_MAX, Node, Place, Role};
+use super::node::{Bodies, NAME_BYTES_MAX, NODES_MAX, Node, Place, Role, WhenSlow};
 use crate::config::{Problem, Report, nearest};
+use crate::stats::Count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Nodes that make a pipeline: acyclic, fed, and every output used.
 #[derive(Clone, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
+    skipped: BTreeMap<String, Arc<Count>>,
 }
 
 impl Graph {
@@ -27,7 +30,15 @@ impl Graph {
         let cyclic = check.cycles();
         check.bodies(&cyclic);
         let sound = check.problems == 0;
-        sound.then_some(Graph { nodes })
+        let skips = nodes.iter().filter(|n| n.when_slow == WhenSlow::Skip);
+        let skipped = skips.map(|node| (node.name.clone(), Arc::default()));
+        let skipped = skipped.collect();
+        sound.then_some(Graph { nodes, skipped })
+    }
+
+    /// Records that each node missed that may be skipped, by its name.
+    pub fn skipped(&self) -> &BTreeMap<String, Arc<Count>> {
+        &self.skipped
     }
 
     /// The nodes, in the order of the configuration.

@@ -1,24 +1,29 @@
 //! The pipeline: how batches flow from sources through transforms to sinks. Names no concrete node.
 //!
 //! [`Graph::check`] finds everything that is wrong with a set of [`Node`]s; [`start`] runs what it passed: one task a
-//! transform and a sink, bounded channels between them. Back-pressure is awaiting: a sink that cannot keep up fills its
-//! queue, then the queue before it, then the source waits. Nothing is dropped on the way.
+//! transform and a sink, bounded queues between them. Back-pressure is awaiting: a sink that cannot keep up fills its
+//! queue, then the queue before it, then the source waits. Nothing is dropped on the way, but before a node that may be
+//! skipped, where it is counted and told.
 
 mod batch;
 mod graph;
 mod node;
+#[cfg(feature = "telemetry")]
+mod pool;
+mod queue;
 mod run;
 
 pub use batch::{Ack, Batch, Ledger};
 pub use graph::Graph;
-pub use node::{Bodies, NODES_MAX, Node, Place, Role};
-pub use run::{
-    ClassInlet, Inlet, Outlet, QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, RunError, Running, start,
-};
+pub use node::{Bodies, NODES_MAX, Node, Place, Role, WhenSlow};
+#[cfg(feature = "telemetry")]
+pub use pool::WORKERS_MAX;
+pub use queue::{ClassInlet, Inlet, Outlet};
+pub use run::{QUEUE_BATCHES_DEFAULT, QUEUE_BATCHES_MAX, RunError, Running, start};
 
 use std::future::Future;
 
-/// Works on batches in order, on one task. Must not block.
+/// Works on batches in order, on one task or thread. Must not block.
 ///
 /// Every batch that comes in either goes out, or its ack is done, or its ack is held for a batch that goes out later.
 /// Gaps pass through every transform unchanged.
@@ -37,6 +42,16 @@ pub trait Transform: Send {
     /// What it counts, where it counts anything.
     #[cfg(feature = "telemetry")]
     fn tally(&self) -> Option<std::sync::Arc<crate::stats::Tally>> {
+        None
+    }
+
+    /// Another one, which has seen no record, for records of other keys on another thread; none where it must see all
+    /// records of a stream. One that can have another never asks for a deadline.
+    #[cfg(feature = "telemetry")]
+    fn another(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
         None
     }
 

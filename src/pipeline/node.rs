@@ -82,6 +82,16 @@ pub struct Place {
     pub key: String,
 }
 
+/// What a full queue before a node means for those who feed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// They wait.
+    #[default]
+    Block,
+    /// They go on, and the node gets a gap for what it missed.
+    Skip,
+}
+
 /// A node as the graph sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -95,6 +105,11 @@ pub struct Node {
     pub takes: Bodies,
     /// The kinds of record it makes; `None`: those that reach it. Of no meaning for a sink.
     pub gives: Option<Bodies>,
+    /// What a full queue before it means for those who feed it. Of no meaning for a source.
+    pub when_slow: WhenSlow,
+    /// How many threads of its own a transform has; none: it runs on the agent's.
+    #[cfg(feature = "telemetry")]
+    pub workers: Option<usize>,
     /// Its table.
     pub place: Place,
     /// Its list of inputs, or its table where it has none.
@@ -110,7 +125,8 @@ impl Node {
         node
     }
 
-    /// Reads the key `inputs` of a node's table. `bodies` is what a source gives, or what another node works on.
+    /// Reads the keys `inputs` and `when_slow` of a node's table. `bodies` is what a source gives, or what another node
+    /// works on.
     pub fn read(name: &str, role: Role, bodies: Bodies, section: &mut Section<'_>) -> Node {
         // A source has no inputs: the key is asked for only if it is there, so that no hint ever suggests it.
         let inputs = if role != Role::Source || section.has("inputs") {
@@ -118,10 +134,19 @@ impl Node {
         } else {
             Vec::new()
         };
+        let when_slow = if role == Role::Source {
+            WhenSlow::Block
+        } else {
+            let choices = [("block", WhenSlow::Block), ("skip", WhenSlow::Skip)];
+            section.choice("when_slow", &choices, WhenSlow::Block)
+        };
         Node {
             name: name.to_owned(),
             role,
             inputs,
+            when_slow,
+            #[cfg(feature = "telemetry")]
+            workers: None,
             takes: bodies,
             gives: (role == Role::Source).then_some(bodies),
             place: Place {

@@ -1,14 +1,14 @@
-//! Runs a pipeline: one task a transform and a sink, a bounded channel before each.
+//! Runs a pipeline: one task a transform and a sink, bounded queues before each.
 //!
 //! Drain: the sources drop their outlets, so the channels close one after the other; a transform flushes what it held
 //! back, a sink finishes what it has. A node that ends before its inlet is closed, by an error or a panic, fails the
 //! batches it held and every batch sent to it later, and is reported by [`Running::failure`].
 
+use super::queue::{Inlet, Outlet, queues};
 use super::{Batch, Graph, Role, Sink, Transform};
 use crate::clock::monotonic_ns;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{Id, JoinError, JoinSet};
 
 /// Batches that wait before a node, unless configured.
@@ -52,72 +52,7 @@ pub enum RunError {
     },
 }
 
-/// Where a node takes its batches from: a queue for each class, so that one that is held up holds up no other.
-#[derive(Debug)]
-pub struct Inlet {
-    batches: [Receiver<Batch>; 3],
-}
-
-impl Inlet {
-    /// The next batch of any class; `None` when every node that feeds this one has ended. May be cancelled without loss.
-    pub async fn recv(&mut self) -> Option<Batch> {
-        let [bulk, normal, critical] = &mut self.batches;
-        tokio::select! {
-            Some(batch) = critical.recv() => Some(batch),
-            Some(batch) = normal.recv() => Some(batch),
-            Some(batch) = bulk.recv() => Some(batch),
-            else => None,
-        }
-    }
-
-    /// An inlet for each class, bulk first.
-    pub fn by_class(self) -> [ClassInlet; 3] {
-        self.batches.map(|batches| ClassInlet { batches })
-    }
-}
-
-/// Where a node takes the batches of one class from.
-#[derive(Debug)]
-pub struct ClassInlet {
-    batches: Receiver<Batch>,
-}
-
-impl ClassInlet {
-    /// The next batch; `None` when every node that feeds this one has ended. May be cancelled without loss.
-    pub async fn recv(&mut self) -> Option<Batch> {
-        self.batches.recv().await
-    }
-
-    /// The next batch, if one waits already.
-    pub fn try_recv(&mut self) -> Option<Batch> {
-        self.batches.try_recv().ok()
-    }
-}
-
-/// Where a source, or a transform, hands its batches to. Drop it to end the stream.
-#[derive(Debug)]
-pub struct Outlet {
-    consumers: Vec<[Sender<Batch>; 3]>,
-}
-
-impl Outlet {
-    /// Hands a batch to every consumer, in order; waits while their queue of its class is full. A consumer that has ended
-    /// fails the batch. To cancel it fails the batch too, although some consumers may have it.
-    pub async fn send(&self, batch: Batch) {
-        let class = batch.class as usize;
-        let Some((last, others)) = self.consumers.split_last() else {
-            return;
-        };
-        for consumer in others {
-            // An error gives the share back; dropping it fails the batch, as it should.
-            drop(consumer[class].send(batch.share()).await);
-        }
-        // The last one gets the batch itself: where it is the only one, it owns the records and may change them in place.
-        drop(last[class].send(batch).await);
-    }
-}
-
-type Exit = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Exit = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// A pipeline that runs. Dropping it stops every node at once; [`Running::drain`] is the orderly way.
 #[derive(Debug)]
@@ -141,13 +76,13 @@ where
     T: Transform + 'static,
     S: Sink + 'static,
 {
-    let mut senders = BTreeMap::new();
+    let mut lanes = BTreeMap::new();
     let mut inlets = BTreeMap::new();
     for node in graph.nodes().iter().filter(|n| n.role != Role::Source) {
-        let [bulk, normal, critical] = [(); 3].map(|()| channel(queue_batches.max(1)));
-        senders.insert(node.name.as_str(), [bulk.0, normal.0, critical.0]);
-        let batches = [bulk.1, normal.1, critical.1];
-        inlets.insert(node.name.as_str(), Inlet { batches });
+        let name = node.name.as_str();
+        let (to, from) = queues(name, queue_batches, graph.skipped().get(name));
+        lanes.insert(name, to);
+        inlets.insert(name, from);
     }
     let mut running = Running {
         outlets: BTreeMap::new(),
@@ -156,11 +91,7 @@ where
     };
     for node in graph.nodes() {
         let consumers = graph.consumers(&node.name);
-        let outlet = Outlet {
-            consumers: consumers
-                .map(|c| senders[c.name.as_str()].clone())
-                .collect(),
-        };
+        let outlet = Outlet::new(consumers.map(|c| lanes[c.name.as_str()].clone()).collect());
         let inlet = inlets.remove(node.name.as_str());
         let task = match (node.role, inlet) {
             (Role::Source, _) | (_, None) => {
@@ -170,6 +101,14 @@ where
             (Role::Transform, Some(inlet)) => {
                 let transform = transforms.remove(&node.name);
                 let transform = transform.expect("every transform of the graph is given");
+                #[cfg(feature = "telemetry")]
+                if let Some(workers) = node.workers {
+                    let transforms = super::pool::several(transform, workers);
+                    let run = super::pool::run(transforms, inlet, outlet);
+                    let task = running.tasks.spawn(run);
+                    running.names.insert(task.id(), node.name.clone());
+                    continue;
+                }
                 running.tasks.spawn(run_transform(transform, inlet, outlet))
             }
             (Role::Sink, Some(inlet)) => {
@@ -270,15 +209,17 @@ async fn run_transform(mut transform: impl Transform, mut inlet: Inlet, outlet: 
         if transform.deadline_ns().is_some_and(|at| at <= now_ns) {
             transform.tick(now_ns, &mut out);
         }
-        for batch in out.drain(..) {
-            outlet.send(batch).await;
-        }
+        hand_on(&mut out, &outlet).await;
     }
     transform.flush(&mut out);
+    hand_on(&mut out, &outlet).await;
+    Ok(())
+}
+
+pub(super) async fn hand_on(out: &mut Vec<Batch>, outlet: &Outlet) {
     for batch in out.drain(..) {
         outlet.send(batch).await;
     }
-    Ok(())
 }
 
 enum Next {

@@ -202,6 +202,16 @@ impl Transform for Calibrate {
         out.push(batch);
     }
 
+    fn another(&self) -> Option<Calibrate> {
+        Some(Calibrate {
+            name: self.name.clone(),
+            channels: self.channels.clone(),
+            watched: self.watched.clone(),
+            states: PerChannel::new(),
+            tally: Arc::clone(&self.tally),
+        })
+    }
+
     fn tally(&self) -> Option<Arc<Tally>> {
         Some(Arc::clone(&self.tally))
     }

@@ -229,6 +229,18 @@ impl Transform for CheckCrc {
         out.extend(aside);
     }
 
+    fn another(&self) -> Option<CheckCrc> {
+        Some(CheckCrc {
+            name: self.name.clone(),
+            channels: self.channels.clone(),
+            algorithm: self.algorithm.clone(),
+            crc: self.crc.clone(),
+            last_good: PerChannel::new(),
+            tally: Arc::clone(&self.tally),
+            ..*self
+        })
+    }
+
     fn tally(&self) -> Option<Arc<Tally>> {
         Some(Arc::clone(&self.tally))
     }

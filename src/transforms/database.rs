@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -48,13 +49,12 @@ fn load(file: &Path) -> Result<Database, LoadError> {
     read(file, &fs::read_to_string(file)?).map_err(LoadError::Wrong)
 }
 
-/// The database of one transform.
-#[derive(Debug)]
+/// The database of one transform. Clones have it together.
+#[derive(Clone, Debug)]
 pub(super) struct Watched {
     slot: Arc<Slot>,
     reload: Option<Duration>,
     look: Option<Look>,
-    started: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +62,7 @@ struct Slot {
     node: String,
     file: PathBuf,
     database: Mutex<Arc<Database>>,
+    is_watched: AtomicBool,
     tally: Arc<Tally>,
 }
 
@@ -83,11 +84,11 @@ impl Watched {
                     node: node.to_owned(),
                     file,
                     database: Mutex::new(Arc::new(database)),
+                    is_watched: AtomicBool::new(false),
                     tally: Arc::clone(tally),
                 }),
                 reload: (reload_ms > 0).then(|| Duration::from_millis(reload_ms)),
                 look,
-                started: false,
             }),
             Err(LoadError::Wrong(problems)) => {
                 for problem in problems.iter().take(PROBLEMS_MAX) {
@@ -118,9 +119,11 @@ impl Watched {
     }
 
     /// The database in force. The first call starts to watch the file.
-    pub(super) fn current(&mut self) -> Arc<Database> {
-        if let Some(every) = self.reload.filter(|_| !self.started) {
-            self.started = true;
+    pub(super) fn current(&self) -> Arc<Database> {
+        let is_first = || !self.slot.is_watched.swap(true, Ordering::Relaxed);
+        if let Some(every) = self.reload
+            && is_first()
+        {
             let (slot, last) = (Arc::downgrade(&self.slot), self.look);
             let watch = move || watch(&slot, every, last);
             if let Err(error) = thread::Builder::new()

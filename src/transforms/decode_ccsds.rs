@@ -193,6 +193,19 @@ impl Transform for DecodeCcsds {
         ack.done();
     }
 
+    fn another(&self) -> Option<DecodeCcsds> {
+        Some(DecodeCcsds {
+            name: self.name.clone(),
+            channels: self.channels.clone(),
+            settings: self.settings.clone(),
+            quarantine: self.quarantine,
+            decoders: BTreeMap::new(),
+            packets: self.packets.another(),
+            held: VecDeque::new(),
+            tally: Arc::clone(&self.tally),
+        })
+    }
+
     fn tally(&self) -> Option<Arc<Tally>> {
         Some(Arc::clone(&self.tally))
     }

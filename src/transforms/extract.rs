@@ -162,6 +162,17 @@ impl Transform for Extract {
         super::forward(batch, out);
     }
 
+    fn another(&self) -> Option<Extract> {
+        Some(Extract {
+            name: self.name.clone(),
+            channels: self.channels.clone(),
+            watched: self.watched.clone(),
+            made: None,
+            tally: Arc::clone(&self.tally),
+            ..*self
+        })
+    }
+
     fn tally(&self) -> Option<Arc<Tally>> {
         Some(Arc::clone(&self.tally))
     }

@@ -6,7 +6,7 @@ use crate::config::Section;
 const PATTERNS_MAX: usize = 256;
 
 /// A list of patterns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Globs(Vec<String>);
 
 impl Globs {

@@ -121,6 +121,14 @@ impl Transform for Inflate {
         out.push(batch);
     }
 
+    fn another(&self) -> Option<Inflate> {
+        Some(Inflate {
+            channels: self.channels.clone(),
+            tally: Arc::clone(&self.tally),
+            ..*self
+        })
+    }
+
     fn tally(&self) -> Option<Arc<Tally>> {
         Some(Arc::clone(&self.tally))
     }

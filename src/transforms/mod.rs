@@ -63,6 +63,14 @@ macro_rules! transforms {
                     $($(#[$gate])* Transform::$variant(inner) => inner,)*
                 }
             }
+
+            #[cfg(feature = "telemetry")]
+            fn another_of_its_type(&self) -> Option<Transform> {
+                use pipeline::Transform as _;
+                match self {
+                    $($(#[$gate])* Transform::$variant(inner) => inner.another().map(Transform::$variant),)*
+                }
+            }
         }
     };
 }
@@ -85,6 +93,25 @@ transforms! {
     Calibrate = "calibrate" => calibrate::Calibrate, Bodies::SAMPLES => Bodies::ANY;
 }
 
+/// Types that may have threads of their own: what they remember is of one channel.
+#[cfg(feature = "telemetry")]
+const POOLED: &[&str] = &[
+    "check_crc",
+    "inflate",
+    "decode_ccsds",
+    "extract",
+    "calibrate",
+];
+
+#[cfg(feature = "telemetry")]
+fn workers(kind: &str, section: &mut Section<'_>) -> Option<usize> {
+    if !POOLED.contains(&kind) {
+        return None;
+    }
+    let workers = section.optional_integer("workers", 1..=pipeline::WORKERS_MAX as u64);
+    workers.and_then(|workers| usize::try_from(workers).ok())
+}
+
 /// Reads one table `[transforms.NAME]`: the node, and the transform where nothing was wrong with its own keys.
 pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Transform>) {
     match section.kind(TYPES) {
@@ -93,6 +120,8 @@ pub fn configure(name: &str, mut section: Section<'_>) -> (Node, Option<Transfor
                 read(kind, name, &mut section).expect("every listed type can be read");
             let node = Node {
                 gives,
+                #[cfg(feature = "telemetry")]
+                workers: workers(kind, &mut section),
                 ..Node::read(name, Role::Transform, takes, &mut section)
             };
             (node, made)
@@ -122,6 +151,11 @@ impl pipeline::Transform for Transform {
     fn tally(&self) -> Option<std::sync::Arc<crate::stats::Tally>> {
         self.inner().tally()
     }
+
+    #[cfg(feature = "telemetry")]
+    fn another(&self) -> Option<Transform> {
+        self.another_of_its_type()
+    }
 }
 
 /// Hands on what is left of a batch, or, where nothing is, acknowledges what was left out on purpose.
@@ -150,6 +184,8 @@ fn retain(batch: &mut Batch, mut keep: impl FnMut(&crate::record::Record) -> boo
     }
 }
 
+#[cfg(all(test, feature = "telemetry"))]
+mod pooled;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

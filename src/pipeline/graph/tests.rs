@@ -24,6 +24,9 @@ fn nodes(text: &str) -> Vec<Node> {
             inputs: words[2..].iter().map(ToString::to_string).collect(),
             takes: bodies,
             gives: (role == Role::Source).then_some(bodies),
+            when_slow: WhenSlow::Block,
+            #[cfg(feature = "telemetry")]
+            workers: None,
             inputs_place: Place {
                 line: place.line,
                 key: format!("{}.inputs", place.key),

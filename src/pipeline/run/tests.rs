@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::{Ack, Bodies, Ledger, Node, Place};
+use crate::pipeline::{Ack, Bodies, Ledger, Node, Place, WhenSlow};
 use crate::record::{Body, Cause, Class, Gap, Record};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,9 @@ fn node(name: &str, role: Role, inputs: &[&str]) -> Node {
         inputs: inputs.iter().map(ToString::to_string).collect(),
         takes: Bodies::ANY,
         gives: (role == Role::Source).then_some(Bodies::ANY),
+        when_slow: WhenSlow::Block,
+        #[cfg(feature = "telemetry")]
+        workers: None,
         place: Place::default(),
         inputs_place: Place::default(),
     }

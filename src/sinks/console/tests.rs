@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::{Ack, Bodies, Graph, Ledger, Node, Place, Role, Sink, start};
+use crate::pipeline::{Ack, Bodies, Graph, Ledger, Node, Place, Role, Sink, WhenSlow, start};
 use crate::record::{Channel, Class, Kind, Quality, Value};
 use crate::sinks::testing::NoTransform;
 use std::collections::BTreeMap;
@@ -45,6 +45,9 @@ async fn shown(reader: Reader, count: u64) -> (u64, String) {
         inputs,
         takes: Bodies::ANY,
         gives: (role == Role::Source).then_some(Bodies::ANY),
+        when_slow: WhenSlow::Block,
+        #[cfg(feature = "telemetry")]
+        workers: None,
         place: Place::default(),
         inputs_place: Place::default(),
     };

@@ -89,6 +89,16 @@ impl Channels {
 }
 
 impl Packets {
+    /// The same, with no channel yet.
+    pub(super) fn another(&self) -> Packets {
+        Packets {
+            secondary: self.secondary,
+            time: self.time,
+            tally: Arc::clone(&self.tally),
+            channels: Channels::default(),
+        }
+    }
+
     /// Adds the records of an event. `from_ns` is when something came last, `now` what comes now; refused frames are kept
     /// where `quarantine` names the channel they came on.
     pub(super) fn take(
