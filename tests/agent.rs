@@ -24,6 +24,8 @@ mod secrets;
 #[cfg(feature = "roughtime")]
 #[path = "agent/signed.rs"]
 mod signed;
+#[path = "agent/slow.rs"]
+mod slow;
 #[path = "agent/stop.rs"]
 mod stop;
 #[path = "agent/token.rs"]

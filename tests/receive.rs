@@ -34,6 +34,11 @@ fn database(version: &str, factor: u32) -> String {
 
 /// An agent with such a source, the chain behind it, and a file at its end.
 fn agent(dir: &Path, source: &str) -> Agent {
+    agent_with(dir, source, "")
+}
+
+/// The same, with these keys in each transform of the chain.
+fn agent_with(dir: &Path, source: &str, keys: &str) -> Agent {
     let at = dir.display();
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("db.toml"), database("1", 2)).unwrap();
@@ -41,9 +46,9 @@ fn agent(dir: &Path, source: &str) -> Agent {
         dir,
         &format!(
             "[sources.radio]\n{source}\n\
-             [transforms.station]\ntype = 'decode_ccsds'\ninputs = ['radio']\nframe_bytes = 223\n\
-             [transforms.fields]\ntype = 'extract'\ninputs = ['station']\ndatabase = '{at}/db.toml'\nreload_ms = 20\n\
-             [transforms.meaning]\ntype = 'calibrate'\ninputs = ['fields']\ndatabase = '{at}/db.toml'\nreload_ms = 20\n\
+             [transforms.station]\ntype = 'decode_ccsds'\ninputs = ['radio']\nframe_bytes = 223\n{keys}\n\
+             [transforms.fields]\ntype = 'extract'\ninputs = ['station']\ndatabase = '{at}/db.toml'\nreload_ms = 20\n{keys}\n\
+             [transforms.meaning]\ntype = 'calibrate'\ninputs = ['fields']\ndatabase = '{at}/db.toml'\nreload_ms = 20\n{keys}\n\
              [sinks.out]\ntype = 'file'\ninputs = ['meaning']\npath = '{at}/out.jsonl'\nsync_ms = 0\n"
         ),
     )
@@ -79,13 +84,23 @@ fn values(dir: &Path) -> Vec<(f64, String)> {
 /// A database is swapped in the middle: each value is of the one version or the other, and none is missing.
 #[test]
 fn a_calibration_changes_under_a_stream_of_datagrams_and_nothing_is_lost() {
+    a_calibration_changes("");
+}
+
+#[test]
+fn a_calibration_changes_under_workers_and_nothing_is_lost() {
+    a_calibration_changes("workers = 2");
+}
+
+fn a_calibration_changes(keys: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (stream, packets) = ccsds(dir.path(), 11, &[]);
     let wanted = first_bytes(&packets);
     let port = free_port();
-    let mut agent = agent(
+    let mut agent = agent_with(
         dir.path(),
         &format!("type = 'udp'\nlisten = '127.0.0.1:{port}'"),
+        keys,
     );
     agent.start();
     wait_for("the source", LIMIT, || {
