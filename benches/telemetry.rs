@@ -1,6 +1,8 @@
 //! Frames a second on one core, from bits to packets, beside a copy of the same bytes, a parser as one writes it in an
 //! afternoon, and the spacepackets crate, which reads headers of packets that somebody else has found. Frames of 1115 bytes,
 //! packets of 20 to 400 in eight APIDs. Checksums beside those of the crates crc-fast and crc.
+//!
+//! `chain N` and `parser N` only send N frames through the one or the other, for scripts/instructions.sh, which counts.
 
 use dunlin::telemetry::ccsds::{Decoder, Event, Framing, Input, Settings};
 use dunlin::telemetry::crc::Crc;
@@ -224,17 +226,45 @@ fn each_frame(stream: &[Vec<u8>]) {
     );
 }
 
+/// The frames as a receiver gives them: with markers, in pieces.
+fn marked(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let stream: Vec<u8> = frames
+        .iter()
+        .flat_map(|frame| [&MARKER[..], frame].concat())
+        .collect();
+    stream.chunks(8192).map(<[u8]>::to_vec).collect()
+}
+
+/// So many frames through the chain, or through the parser; nothing is measured.
+fn only(what: &str, count: usize, frames: &[Vec<u8>]) {
+    let frames: Vec<Vec<u8>> = frames.iter().cycle().take(count).cloned().collect();
+    let mut decoder = Decoder::new(settings(true, false));
+    let mut plain = Straightforward::default();
+    let mut packets = 0_u64;
+    for piece in marked(&frames) {
+        match what {
+            "chain" => decoder.push(&piece, &mut |event| {
+                packets += u64::from(matches!(event, Event::Packet { .. }));
+            }),
+            "parser" => plain.push(&piece, &mut |packet| {
+                packets += 1;
+                black_box(packet);
+            }),
+            _ => panic!("chain or parser, not {what}"),
+        }
+    }
+    println!("{what}: {count} frames, {packets} packets");
+}
+
 fn main() {
     let crc = Crc::named("crc16-ccitt").expect("a known name");
     let packets = packets();
     let frames = frames(&packets, &crc);
-    let marked = |frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
-        let stream: Vec<u8> = frames
-            .iter()
-            .flat_map(|frame| [&MARKER[..], frame].concat())
-            .collect();
-        stream.chunks(8192).map(<[u8]>::to_vec).collect()
-    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, count] = &arguments[..] {
+        only(what, count.parse().expect("a number of frames"), &frames);
+        return;
+    }
     let noisy: Vec<Vec<u8>> = frames
         .iter()
         .map(|frame| {

@@ -98,7 +98,7 @@ stage_deny() {
     cargo deny --locked --config .cargo/deny.toml check --hide-inclusion-graph -A unused-wrapper bans licenses sources
 }
 
-stage_lab() { python3 lab/test_count.py && python3 lab/test_ledger.py && target/lab/venv/bin/python lab/test_est_server.py; }
+stage_lab() { python3 lab/test_count.py && python3 lab/test_ledger.py && python3 lab/test_executed.py && target/lab/venv/bin/python lab/test_est_server.py; }
 
 # Tests that carry #[ignore] are named aloud and counted as skipped; those of the other profile are not.
 ignored() {

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# How many instructions a telemetry frame costs from bits to packets, and how many allocations, beside the straightforward
+# parser of benches/telemetry.rs. Counted, not timed: nothing else on the machine changes a digit.
+#
+#   scripts/instructions.sh
+#
+# Each program runs twice, with 256 and with 512 frames of 1115 bytes; the difference is what the frames cost. On aarch64 each
+# block that qemu-user executes is logged (lab/executed.py adds them up); on this machine valgrind counts, allocations too.
+# It installs what is missing (scripts/setup.sh test and cross).
+#
+# The last line is `chain A instructions/frame on aarch64, B here, C allocations/frame`.
+set -euo pipefail
+# shellcheck source=scripts/say.sh
+source "$(dirname "$0")/say.sh"
+cd "$root"
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"
+    exit
+fi
+[[ $# -eq 0 ]] || die "does not know ${1@Q}" "scripts/instructions.sh --help"
+if ! have valgrind || ! have qemu-aarch64-static; then scripts/setup.sh test; fi
+scripts/setup.sh cross
+# shellcheck source=scripts/cross.sh
+source scripts/cross.sh
+
+few=256 many=512
+out=$root/target/instructions
+mkdir -p "$out"
+
+# program CARGO ARGUMENTS: builds the bench, and says where it is.
+program() {
+    "$@" build --locked --profile bench --bench telemetry --package dunlin --message-format json 2>"$out/build.log" |
+        sed -n 's/.*"name":"telemetry".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+say "building for this machine"
+here=$(program cargo) || die "it does not build" "less $out/build.log"
+say "building for aarch64"
+there=$(program run_cross --target "$target") || die "it does not build" "less $out/build.log"
+# cross names it as the container does.
+there=${there/#\/target\//$root/target/}
+
+# Instructions of one run, on aarch64.
+emulated() {
+    qemu-aarch64-static -L /usr/aarch64-linux-gnu -d in_asm,exec,nochain -D "$out/executed.log" "$there" "$@" >/dev/null
+    lab/executed.py <"$out/executed.log"
+    rm "$out/executed.log"
+}
+# Instructions of one run, here.
+native() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$here" "$@" 2>&1 >/dev/null | sed -n 's/.*Collected : //p'
+}
+# Allocations of one run.
+allocated() {
+    valgrind "$here" "$@" 2>&1 >/dev/null | sed -n 's/.*total heap usage: \([0-9,]*\) allocs.*/\1/p' | tr -d ,
+}
+# per_frame COUNT WHAT: what a frame adds.
+per_frame() { echo "$("$1" "$2" $many) $("$1" "$2" $few)" | awk -v frames=$((many - few)) '{ printf "%.2f", ($1 - $2) / frames }'; }
+
+declare -A found
+for what in chain parser; do
+    for count in emulated native allocated; do
+        say "$what, $count"
+        found[$what $count]=$(per_frame "$count" "$what")
+    done
+done
+echo "frames of 1115 bytes, each with its marker; packets of 20 to 400 bytes"
+printf '%-24s %22s %22s %20s\n' '' 'instructions, aarch64' "instructions, $(uname -m)" 'allocations'
+for what in chain parser; do
+    printf '%-24s %22s %22s %20s\n' "$what" "${found[$what emulated]}" "${found[$what native]}" "${found[$what allocated]}"
+done
+echo "chain ${found[chain emulated]} instructions/frame on aarch64, ${found[chain native]} here, ${found[chain allocated]} allocations/frame"
