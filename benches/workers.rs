@@ -24,7 +24,7 @@ const QUEUE_BATCHES: usize = 16;
 struct Load {
     name: &'static str,
     keys: &'static str,
-    bytes: Arc<[u8]>,
+    bytes: bytes::Bytes,
     batch: usize,
     batches: usize,
 }
@@ -133,7 +133,7 @@ fn batch(
         reply: None,
         body: Body::Frame {
             channel: Arc::clone(&channels[key(n)]),
-            bytes: Arc::clone(&load.bytes),
+            bytes: load.bytes.clone(),
             quality: Quality::Good,
         },
     };

@@ -20,6 +20,7 @@ pub mod record;
 #[cfg(feature = "roughtime")]
 pub mod roughtime;
 pub mod sinks;
+pub mod slabs;
 pub mod sources;
 pub mod stats;
 #[cfg(feature = "telemetry")]

@@ -4,6 +4,7 @@
 //! no identity of their own while they flow; a sink that keeps or sends them gives each the identity
 //! (agent, boot id, stream, sequence), dense per stream, so that a consumer can drop duplicates and see a loss.
 
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
@@ -176,7 +177,7 @@ pub enum Body {
         /// Channel, of `Kind::Frame`.
         channel: Arc<Channel>,
         /// Payload.
-        bytes: Arc<[u8]>,
+        bytes: Bytes,
         /// Trust: `Good` until a check says otherwise.
         quality: Quality,
     },

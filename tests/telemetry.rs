@@ -54,7 +54,7 @@ fn decoded(transform: &mut Transform, stream: &[u8], piece: usize) -> Vec<Record
             wall_ns: 0,
             body: Body::Frame {
                 channel: Arc::clone(&channel),
-                bytes: bytes.into(),
+                bytes: bytes::Bytes::copy_from_slice(bytes),
                 quality: Quality::Good,
             },
             reply: None,

@@ -44,6 +44,7 @@ const LAYERS: &[&[&str]] = &[
         "credential",
         "record",
         "level",
+        "slabs",
         "clock",
         "stats",
         "exit",

@@ -16,6 +16,7 @@ use crate::pipeline::{Ack, Batch, Ledger, Transform as _};
 use crate::record::{Body, Channel, Class, Kind, Quality, Record};
 use crate::telemetry::packet::Header;
 use crate::transforms::{self, Transform};
+use bytes::Bytes;
 use lines::Lines;
 use meaning::Meaning;
 use recording::Frames;
@@ -158,7 +159,7 @@ fn run(
         if whole > 0 {
             let body = Body::Frame {
                 channel: Arc::clone(&channel),
-                bytes: held[..whole].into(),
+                bytes: Bytes::copy_from_slice(&held[..whole]),
                 quality: Quality::Good,
             };
             let record = Record {

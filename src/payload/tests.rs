@@ -72,7 +72,7 @@ fn frame(quality: Quality) -> Record {
         2,
         Body::Frame {
             channel: channel("can", "1", Kind::Frame),
-            bytes: [0, 255, 16].into(),
+            bytes: bytes::Bytes::from_static(&[0, 255, 16]),
             quality,
         },
     )

@@ -210,7 +210,7 @@ fn record(message: &Stored) -> Record {
         reply: reply.map(Arc::new),
         body: Body::Frame {
             channel: Arc::new(channel),
-            bytes: message.payload.as_ref().into(),
+            bytes: message.payload.clone(),
             quality: Quality::Good,
         },
     }

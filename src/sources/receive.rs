@@ -13,7 +13,9 @@ pub use file::{Recorded, next_frame};
 use crate::clock;
 use crate::pipeline::{Ack, Batch, Ledger, Outlet};
 use crate::record::{Body, Channel, Class, Kind, Quality, Record};
+use crate::slabs::Slabs;
 use crate::stats::SourceStats;
+use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +74,7 @@ struct Receiver {
     stop: watch::Receiver<bool>,
     stats: Arc<SourceStats>,
     ledger: Arc<Ledger>,
+    slabs: Slabs,
 }
 
 impl Settings {
@@ -91,6 +94,7 @@ impl Settings {
             stop,
             stats,
             ledger,
+            slabs: Slabs::default(),
         };
         receiver.stats.state.set("starting");
         match self.origin {
@@ -124,10 +128,10 @@ fn record(body: Body) -> Record {
 }
 
 impl Receiver {
-    fn frame(&self, bytes: &[u8]) -> Record {
+    fn frame(&self, bytes: Bytes) -> Record {
         record(Body::Frame {
             channel: Arc::clone(&self.channel),
-            bytes: bytes.into(),
+            bytes,
             quality: Quality::Good,
         })
     }

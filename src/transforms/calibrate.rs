@@ -14,6 +14,7 @@ use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
 use crate::stats::Tally;
 use crate::telemetry::database::limit::Watch;
 use crate::telemetry::database::{Database, Parameter};
+use bytes::Bytes;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -150,7 +151,7 @@ impl State {
                 made.records.extend(label.map(|label| {
                     at(Body::Frame {
                         channel: Arc::clone(&plan.label),
-                        bytes: label.as_bytes().into(),
+                        bytes: Bytes::copy_from_slice(label.as_bytes()),
                         quality: Quality::Good,
                     })
                 }));

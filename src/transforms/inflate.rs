@@ -100,7 +100,7 @@ impl Transform for Inflate {
             );
             let (bytes, quality) = match found {
                 Ok(found) => (found.into(), *quality),
-                Err(_) if self.tag => (Arc::clone(bytes), Quality::Bad),
+                Err(_) if self.tag => (bytes.clone(), Quality::Bad),
                 Err(why) => {
                     missing(&mut records, record, channel, why);
                     continue;

@@ -67,7 +67,7 @@ pub(super) fn frame(name: &str) -> Record {
 pub(super) fn framed(at_ms: u64, name: &str, bytes: &[u8]) -> Record {
     let body = Body::Frame {
         channel: channel(name, "1", Kind::Frame),
-        bytes: bytes.into(),
+        bytes: bytes::Bytes::copy_from_slice(bytes),
         quality: Quality::Good,
     };
     record(at_ms, body)

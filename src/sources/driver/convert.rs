@@ -2,6 +2,7 @@
 
 use crate::clock::{self, Anchor};
 use crate::record::{self, Body, Cause, Gap, Record};
+use crate::slabs::Slabs;
 use crate::stats::SourceStats;
 use dunlin_driver as driver;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Converter {
     channels: Vec<(Arc<record::Channel>, u64)>,
+    slabs: Slabs,
 }
 
 impl Converter {
@@ -95,7 +97,7 @@ impl Converter {
             };
             let body = Body::Frame {
                 channel,
-                bytes: bytes.into(),
+                bytes: self.slabs.put(bytes),
                 quality: record::Quality::Good,
             };
             records.push(at(anchor, span.monotonic_ns, body));

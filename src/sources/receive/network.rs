@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 /// Most datagrams that are handed on together.
 const DATAGRAMS_MAX: usize = 256;
+/// Least room for what a connection gives at once.
+const READ_BYTES_MIN: usize = 4096;
 /// Wait before the first new attempt, in milliseconds; it doubles.
 const WAIT_MS_MIN: u64 = 100;
 /// How long a connection may take to be made.
@@ -53,7 +55,8 @@ impl Receiver {
                     Ok((bytes, sender))
                         if from.is_empty() || from.contains(&sender.ip().to_canonical()) =>
                     {
-                        records.push(self.frame(&buffer[..bytes]));
+                        let bytes = self.slabs.put(&buffer[..bytes]);
+                        records.push(self.frame(bytes));
                     }
                     Ok((_, sender)) => {
                         self.stats.device_errors.add(1);
@@ -111,7 +114,6 @@ impl Receiver {
 
     /// Takes what a connection gives; says why it ended, nothing where it is time to stop.
     async fn bytes(&mut self, stream: &TcpStream, last_ns: &mut u64) -> Option<String> {
-        let mut buffer = vec![0; FRAME_BYTES_MAX];
         loop {
             tokio::select! {
                 biased;
@@ -120,10 +122,12 @@ impl Receiver {
                     return Some(format!("the connection failed: {error}"));
                 },
             }
-            match stream.try_read(&mut buffer) {
+            let room = self.slabs.room(READ_BYTES_MIN);
+            match stream.try_read_buf(room) {
                 Ok(0) => return Some("the other side closed the connection".to_owned()),
-                Ok(bytes) => {
-                    let frame = self.frame(&buffer[..bytes]);
+                Ok(_) => {
+                    let bytes = room.split().freeze();
+                    let frame = self.frame(bytes);
                     *last_ns = frame.monotonic_ns;
                     self.send(vec![frame]).await;
                 }

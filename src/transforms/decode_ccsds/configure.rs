@@ -3,6 +3,7 @@
 use super::packets::{Channels, Packets, Time};
 use super::{DecodeCcsds, Globs};
 use crate::config::Section;
+use crate::slabs::Slabs;
 use crate::stats::Tally;
 use crate::telemetry::ccsds::{Framing, Input, Settings};
 use crate::telemetry::crc::Crc;
@@ -80,6 +81,7 @@ impl DecodeCcsds {
                 time,
                 tally: Arc::clone(&tally),
                 channels: Channels::default(),
+                slabs: Slabs::default(),
             },
             held: VecDeque::new(),
             tally,

@@ -2,6 +2,7 @@
 
 use super::Made;
 use crate::record::{Body, Cause, Channel, Gap, Kind, Quality, Record, Value};
+use crate::slabs::Slabs;
 use crate::stats::Tally;
 use crate::telemetry::ccsds::{Counter, Event};
 use crate::telemetry::frame::Refused;
@@ -51,6 +52,7 @@ pub(super) struct Packets {
     pub(super) time: Option<Time>,
     pub(super) tally: Arc<Tally>,
     pub(super) channels: Channels,
+    pub(super) slabs: Slabs,
 }
 
 /// Channels by what they are named after.
@@ -96,6 +98,7 @@ impl Packets {
             time: self.time,
             tally: Arc::clone(&self.tally),
             channels: Channels::default(),
+            slabs: Slabs::default(),
         }
     }
 
@@ -145,7 +148,7 @@ impl Packets {
                 }
                 made.records.push(at(Body::Frame {
                     channel: self.channels.of(name),
-                    bytes: bytes.into(),
+                    bytes: self.slabs.put(bytes),
                     quality: Quality::Good,
                 }));
             }
@@ -178,7 +181,7 @@ impl Packets {
                 if let Some(channel) = quarantine {
                     made.refused.push(at(Body::Frame {
                         channel: Arc::clone(channel),
-                        bytes: bytes.into(),
+                        bytes: self.slabs.put(bytes),
                         quality: Quality::Bad,
                     }));
                 }
