@@ -2,17 +2,31 @@
 //! afternoon, and the spacepackets crate, which reads headers of packets that somebody else has found. Frames of 1115 bytes,
 //! packets of 20 to 400 in eight APIDs. Checksums beside those of the crates crc-fast and crc.
 //!
-//! `chain N` and `parser N` only send N frames through the one or the other, for scripts/instructions.sh, which counts.
+//! "in a pipeline" is the chain as an agent runs it: what a source puts into slabs goes through the transform `decode_ccsds`, and
+//! its packets, as records with times and acknowledgements, to three sinks.
+//!
+//! `chain N`, `parser N` and `pipeline N` only send N frames through one of them, for scripts/instructions.sh, which counts.
 
+use dunlin::config::parse;
+use dunlin::pipeline::{
+    Ack, Batch, Bodies, Graph, Inlet, Ledger, Node, Outlet, Role, Running, Sink, start,
+};
+use dunlin::record::{Body, Channel, Class, Kind, Quality, Record};
+use dunlin::slabs::Slabs;
 use dunlin::telemetry::ccsds::{Decoder, Event, Framing, Input, Settings};
 use dunlin::telemetry::crc::Crc;
 use dunlin::telemetry::frame::{self, Protocol};
 use dunlin::telemetry::packet::{Header, Part};
 use dunlin::telemetry::randomiser::randomise;
 use dunlin::telemetry::sync::{self, Marker};
+use dunlin::transforms;
 use spacepackets::{CcsdsPacket as _, SpHeader};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const FRAME_BYTES: usize = 1115;
@@ -235,9 +249,155 @@ fn marked(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     stream.chunks(8192).map(<[u8]>::to_vec).collect()
 }
 
-/// So many frames through the chain, or through the parser; nothing is measured.
+/// Counts packets.
+#[derive(Clone, Default)]
+struct Packets(Arc<AtomicU64>);
+
+impl Sink for Packets {
+    type Error = Infallible;
+
+    async fn run(self, mut inlet: Inlet) -> Result<(), Infallible> {
+        while let Some(batch) = inlet.recv().await {
+            let packets = batch
+                .records
+                .iter()
+                .filter(|record| matches!(record.body, Body::Frame { .. }));
+            self.0.fetch_add(packets.count() as u64, Ordering::Relaxed);
+            batch.ack.done();
+        }
+        Ok(())
+    }
+}
+
+const CONFIG: &str = "
+[sources.radio]
+[transforms.station]
+type = 'decode_ccsds'
+inputs = ['radio']
+frame_bytes = 1115
+frame_bytes_max = 1115
+[sinks.store]
+inputs = ['station']
+[sinks.rules]
+inputs = ['station']
+[sinks.view]
+inputs = ['station']
+";
+
+/// A pipeline in which each piece of a stream is a record. What it takes to send it: frames go in, packets come out thrice.
+struct Agent {
+    runtime: tokio::runtime::Runtime,
+    running: Running,
+    outlet: Outlet,
+    slabs: Slabs,
+    channel: Arc<Channel>,
+    ledger: Arc<Ledger>,
+    packets: Packets,
+}
+
+impl Agent {
+    fn start() -> Agent {
+        let (graph, transforms) = parse(Path::new("bench"), CONFIG, |root, report| {
+            let mut nodes = Vec::new();
+            let mut made = BTreeMap::new();
+            for (name, mut section) in root.sections("sources") {
+                nodes.push(Node::read(
+                    &name,
+                    Role::Source,
+                    Bodies::FRAMES,
+                    &mut section,
+                ));
+            }
+            for (name, section) in root.sections("transforms") {
+                let (node, transform) = transforms::configure(&name, section);
+                nodes.push(node);
+                made.extend(transform.map(|transform| (name, transform)));
+            }
+            for (name, mut section) in root.sections("sinks") {
+                nodes.push(Node::read(&name, Role::Sink, Bodies::ANY, &mut section));
+            }
+            (Graph::check(nodes, report).expect("a sound graph"), made)
+        })
+        .expect("a sound configuration");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime starts");
+        let packets = Packets::default();
+        let sinks = ["store", "rules", "view"].map(|name| (name.to_owned(), packets.clone()));
+        let entered = runtime.enter();
+        let mut running = start(&graph, transforms, BTreeMap::from(sinks), 16);
+        drop(entered);
+        let channel = Channel {
+            name: "rf".to_owned(),
+            unit: "1".to_owned(),
+            kind: Kind::Frame,
+            calibration: None,
+        };
+        Agent {
+            outlet: running.outlet("radio").expect("the source"),
+            runtime,
+            running,
+            slabs: Slabs::default(),
+            channel: Arc::new(channel),
+            ledger: Arc::default(),
+            packets,
+        }
+    }
+
+    /// Sends these, as fast as there is room in the queues.
+    fn send(&mut self, pieces: &[Vec<u8>]) {
+        let Agent {
+            runtime,
+            outlet,
+            slabs,
+            channel,
+            ledger,
+            ..
+        } = self;
+        runtime.block_on(async {
+            for piece in pieces {
+                let record = Record {
+                    monotonic_ns: 0,
+                    wall_ns: 0,
+                    body: Body::Frame {
+                        channel: Arc::clone(channel),
+                        bytes: slabs.put(piece),
+                        quality: Quality::Good,
+                    },
+                    reply: None,
+                };
+                let batch = Batch {
+                    stream: Arc::from("radio"),
+                    class: Class::Normal,
+                    records: Arc::new(vec![record]),
+                    ack: Ack::new(ledger, 1),
+                };
+                outlet.send(batch).await;
+            }
+        });
+    }
+
+    /// Packets that each sink had, once all have ended.
+    fn end(self) -> u64 {
+        drop(self.outlet);
+        let drained = self.running.drain(Duration::from_mins(1));
+        let drained = self.runtime.block_on(drained);
+        drained.expect("no sink fails");
+        assert_eq!(self.ledger.failed(), 0);
+        self.packets.0.load(Ordering::Relaxed) / 3
+    }
+}
+
+/// So many frames through one of them; nothing is measured.
 fn only(what: &str, count: usize, frames: &[Vec<u8>]) {
     let frames: Vec<Vec<u8>> = frames.iter().cycle().take(count).cloned().collect();
+    if what == "pipeline" {
+        let mut agent = Agent::start();
+        agent.send(&marked(&frames));
+        println!("{what}: {count} frames, {} packets", agent.end());
+        return;
+    }
     let mut decoder = Decoder::new(settings(true, false));
     let mut plain = Straightforward::default();
     let mut packets = 0_u64;
@@ -250,7 +410,7 @@ fn only(what: &str, count: usize, frames: &[Vec<u8>]) {
                 packets += 1;
                 black_box(packet);
             }),
-            _ => panic!("chain or parser, not {what}"),
+            _ => panic!("chain, parser or pipeline, not {what}"),
         }
     }
     println!("{what}: {count} frames, {packets} packets");
@@ -340,6 +500,9 @@ fn main() {
         &marked(&noisy),
     );
     let rate = chain("stream to packets (chain)", settings(true, false), &stream);
+    let mut agent = Agent::start();
+    self::rate("stream to packets, in a pipeline", || agent.send(&stream));
+    assert!(agent.end() > 0);
     each_frame(&stream);
     println!(
         "chain {rate:.0} frames/s per core, x{:.1} of 115200",
