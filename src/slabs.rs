@@ -7,7 +7,6 @@
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::mem;
 
 /// Bytes of a slab: the longest frame of a driver.
 pub const SLAB_BYTES: usize = 65_536;
@@ -18,7 +17,7 @@ const KEPT_SLABS_MAX: usize = 8;
 /// The slabs of one source or transform.
 #[derive(Debug, Default)]
 pub struct Slabs {
-    open: BytesMut,
+    open: Option<BytesMut>,
     /// Oldest first. Each is what was left of it, and through that the whole.
     full: VecDeque<BytesMut>,
 }
@@ -33,28 +32,26 @@ impl Slabs {
 
     /// Empty room for so many bytes or more, to be filled and split off.
     pub fn room(&mut self, bytes: usize) -> &mut BytesMut {
-        if self.open.capacity() < bytes {
-            self.turn(bytes);
-        }
-        &mut self.open
+        let open = match self.open.take() {
+            Some(open) if open.capacity() >= bytes => open,
+            full => self.next(full, bytes.max(SLAB_BYTES)),
+        };
+        self.open.insert(open)
     }
 
     #[cold]
-    fn turn(&mut self, bytes: usize) {
-        let bytes = bytes.max(SLAB_BYTES);
-        self.full.push_back(mem::take(&mut self.open));
-        let Some(mut oldest) = self.full.pop_front() else {
-            unreachable!("one was just put there");
-        };
-        if oldest.try_reclaim(bytes) {
-            self.open = oldest;
-            return;
+    fn next(&mut self, full: Option<BytesMut>, bytes: usize) -> BytesMut {
+        self.full.extend(full);
+        if let Some(mut oldest) = self.full.pop_front() {
+            if oldest.try_reclaim(bytes) {
+                return oldest;
+            }
+            // Its frames will be dropped before those of the others; where they are kept, it is forgotten.
+            if self.full.len() < KEPT_SLABS_MAX {
+                self.full.push_front(oldest);
+            }
         }
-        // An older one is more likely to be free soon than this one, which was full just now.
-        if self.full.len() < KEPT_SLABS_MAX {
-            self.full.push_front(oldest);
-        }
-        self.open = BytesMut::with_capacity(bytes);
+        BytesMut::with_capacity(bytes)
     }
 }
 

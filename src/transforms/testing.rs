@@ -152,7 +152,7 @@ pub(super) fn values(batches: &[Batch]) -> String {
     let records = batches.iter().flat_map(|batch| batch.records.iter());
     let values = records.map(|record| match &record.body {
         Body::Gap(_) => "gap".to_owned(),
-        Body::Frame { channel, bytes, .. } => format!("{}={bytes:?}", channel.name),
+        Body::Frame { channel, bytes, .. } => format!("{}={:?}", channel.name, &bytes[..]),
         Body::Sample {
             channel,
             value,

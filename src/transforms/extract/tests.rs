@@ -21,7 +21,7 @@ fn rig(dir: &Path, more: &str) -> Rig {
 fn said(batch: &Batch) -> Vec<String> {
     let each = batch.records.iter().map(|record| match &record.body {
         Body::Sample { channel, value, .. } => format!("{} {value}", channel.name),
-        Body::Frame { channel, bytes, .. } => format!("{} {bytes:?}", channel.name),
+        Body::Frame { channel, bytes, .. } => format!("{} {:?}", channel.name, &bytes[..]),
         Body::Gap(gap) => format!("{gap:?}"),
     });
     each.collect()
