@@ -16,7 +16,7 @@ use std::time::Duration;
 use load::{Load, Outcome};
 use peers::How;
 
-/// What the ring has room for, and each of its peers.
+/// What each peer has room for at most: as many elements as a power of two, in which they fit.
 pub const WINDOW_BYTES: usize = 1 << 20;
 const ROUNDS: usize = 15;
 const BATCH: usize = 64;

@@ -26,7 +26,9 @@ fn run<C: Take + Send>(how: How, load: Load, ends: (impl Offer, Vec<C>)) -> Outc
 
 fn both_ends(load: Load) -> (Producer, Vec<Consumer>) {
     let policies = vec![Policy::Block; load.consumers];
-    dunlin_ring::ring(crate::WINDOW_BYTES / SLAB_BYTES, &policies).expect("a ring")
+    // As many bytes as the elements of the others, which need not fill what there is for them.
+    let slabs = (load.room() * load.bytes).div_ceil(SLAB_BYTES);
+    dunlin_ring::ring(slabs, &policies).expect("a ring")
 }
 
 struct Slabs {
