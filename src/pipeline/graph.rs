@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
+/// Most threads of all transforms together.
+#[cfg(feature = "telemetry")]
+const THREADS_MAX: usize = 64;
+
 /// Nodes that make a pipeline: acyclic, fed, and every output used.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -27,6 +31,8 @@ impl Graph {
         check.names();
         check.inputs();
         check.unused();
+        #[cfg(feature = "telemetry")]
+        check.workers();
         let cyclic = check.cycles();
         check.bodies(&cyclic);
         let sound = check.problems == 0;
@@ -156,6 +162,26 @@ impl<'a> Check<'a> {
             let what = format!("names {input:?}, which does not exist{hint}");
             let remedy = format!("name one of {}", names.join(", "));
             self.problem(place, what, remedy);
+        }
+    }
+
+    /// The runtime has 512 threads for what blocks, and the service as many tasks.
+    #[cfg(feature = "telemetry")]
+    fn workers(&mut self) {
+        let mut threads = 0;
+        for node in self.nodes {
+            threads += node.workers.unwrap_or(0);
+            if threads > THREADS_MAX {
+                let place = Place {
+                    line: node.place.line,
+                    key: format!("{}.workers", node.place.key),
+                };
+                let what = format!("makes {threads} threads of all transforms together");
+                let remedy =
+                    format!("give them {THREADS_MAX} at most; more than processors help nobody");
+                self.problem(&place, what, remedy);
+                return;
+            }
         }
     }
 

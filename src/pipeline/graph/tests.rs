@@ -170,3 +170,23 @@ fn read_from_a_table() {
         (4, "sinks.k.inputs")
     );
 }
+
+#[cfg(feature = "telemetry")]
+#[test]
+fn threads_are_bounded_together() {
+    let text = "s source\na transform s\nb transform a\nk sink b";
+    let found = |workers| {
+        let mut nodes = nodes(text);
+        nodes[1].workers = Some(16);
+        nodes[2].workers = Some(workers);
+        let report = Report::default();
+        let graph = Graph::check(nodes, &report);
+        (graph.is_some(), report.take())
+    };
+    assert!(found(48).0);
+    let (is_sound, problems) = found(49);
+    assert!(!is_sound);
+    assert_eq!((problems.len(), problems[0].line), (1, 3));
+    assert_eq!(problems[0].key, "transforms.b.workers");
+    assert!(problems[0].what.contains("65 threads"));
+}
