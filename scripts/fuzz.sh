@@ -50,7 +50,10 @@ fuzz() {
     local arguments=("-runs=${runs[$target]}" "-max_len=${input_max_bytes[$target]:-4096}" -seed=1 -rss_limit_mb=2048 -timeout=10
         -print_final_stats=1 "-artifact_prefix=$out/found/$target-")
     mkdir -p "$out/corpus/$target" "$out/found"
-    if ! "$program" "${arguments[@]}" "$out/corpus/$target" "fuzz/seeds/$target" >"$out/$target.log" 2>&1; then
+    "$program" "${arguments[@]}" "$out/corpus/$target" "fuzz/seeds/$target" >"$out/$target.log" 2>&1 &
+    local child=$!
+    trap 'kill "$child" 2>/dev/null; exit 143' TERM
+    if ! wait "$child"; then
         tail -40 "$out/$target.log"
         die "$target: found something" "$program $out/found/$target-..."
     fi
@@ -61,12 +64,20 @@ fuzz() {
         END { printf "fuzz %s: %d inputs, %d edges, %d a second, nothing found\n", target, count, cov, speed }' "$out/$target.log"
 }
 
-# Those that still run end with the script.
+# A finding ends the script, and with it those that still run.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-pids=()
+trap 'exit 130' INT
+trap 'exit 143' TERM
+running=0
 for target in "${targets[@]}"; do
-    while (($(jobs -rp | wc -l) >= $(nproc))); do sleep 0.2; done
+    if ((running == $(nproc))); then
+        wait -n
+        running=$((running - 1))
+    fi
     fuzz "$target" &
-    pids+=($!)
+    running=$((running + 1))
 done
-for pid in "${pids[@]}"; do wait "$pid"; done
+while ((running > 0)); do
+    wait -n
+    running=$((running - 1))
+done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How many instructions a telemetry frame costs from bits to packets, and how many allocations, beside the straightforward
-# parser of benches/telemetry.rs, and in a pipeline with three sinks. Counted, not timed: nothing else on the machine changes a digit.
+# parser of benches/telemetry.rs, and in a pipeline with three sinks. Counted, not timed: what else the machine does changes
+# nothing, and the seeds of hash tables and of tokio's choices little.
 #
 #   scripts/instructions.sh
 #
@@ -10,6 +11,8 @@
 #
 # The last line is `chain A instructions/frame on aarch64, B here, C allocations/frame`.
 set -euo pipefail
+# A count that fails must not become a 0.
+shopt -s inherit_errexit
 # shellcheck source=scripts/say.sh
 source "$(dirname "$0")/say.sh"
 cd "$root"
@@ -29,15 +32,17 @@ mkdir -p "$out"
 
 # program CARGO ARGUMENTS: builds the bench, and says where it is.
 program() {
-    "$@" build --locked --profile bench --bench telemetry --package dunlin --message-format json 2>"$out/build.log" |
+    "$@" --locked --profile bench --bench telemetry --package dunlin --message-format json 2>"$out/build.log" |
         sed -n 's/.*"name":"telemetry".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 say "building for this machine"
-here=$(program cargo) || die "it does not build" "less $out/build.log"
+here=$(program cargo build) || die "it does not build" "less $out/build.log"
+[[ -x $here ]] || die "cargo names no program" "less $out/build.log"
 say "building for aarch64"
-there=$(program run_cross --target "$target") || die "it does not build" "less $out/build.log"
+there=$(program run_cross build --target "$target") || die "it does not build" "less $out/build.log"
 # cross names it as the container does.
 there=${there/#\/target\//$root/target/}
+[[ -x $there ]] || die "cross names no program" "less $out/build.log"
 
 # Instructions of one run, on aarch64.
 emulated() {
@@ -54,7 +59,13 @@ allocated() {
     valgrind "$here" "$@" 2>&1 >/dev/null | sed -n 's/.*total heap usage: \([0-9,]*\) allocs.*/\1/p' | tr -d ,
 }
 # per_frame COUNT WHAT: what a frame adds.
-per_frame() { echo "$("$1" "$2" $many) $("$1" "$2" $few)" | awk -v frames=$((many - few)) '{ printf "%.2f", ($1 - $2) / frames }'; }
+per_frame() {
+    local more less
+    more=$("$1" "$2" $many)
+    less=$("$1" "$2" $few)
+    [[ -n $more && -n $less ]] || die "$1 of $2 counts nothing" "bash -x scripts/instructions.sh"
+    awk -v more="$more" -v less="$less" -v frames=$((many - few)) 'BEGIN { printf "%.2f", (more - less) / frames }'
+}
 
 declare -A found
 for what in chain parser pipeline; do

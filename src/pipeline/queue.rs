@@ -1,17 +1,19 @@
 //! The bounded queues between nodes: one for each class before each node, so that one that is held up holds up no other.
 //!
 //! A full queue holds up who feeds it, unless its node may be skipped: then the batch is left out there, and is not held up
-//! anywhere else. What was left out is counted, and told as a gap in the place where it is missing: behind what waited in
+//! anywhere else. A node that has had no turn since its queue filled is not slow: it gets one first. What was left out is counted, and told as a gap in the place where it is missing: behind what waited in
 //! the queue then, before what comes next. The gap is made where it is taken out, so that it needs no room in the queue, and
 //! nobody has to come back to say it.
 
 use super::{Ack, Batch};
 use crate::record::{Body, Cause, Class, Gap, Record};
 use crate::stats::Count;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 
 /// What the sending and the taking side of a queue that may be skipped both know.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct SkipState {
     /// Batches that were put into the queue, and taken out of it.
     sent: u64,
     taken: u64,
+    /// Monotonic time of the last record of each stream that was put into it, in nanoseconds.
+    last_ns: BTreeMap<Arc<str>, u64>,
     /// What was left out, in order. At most as many as the queue is long, for each stream that comes here.
     left_out: VecDeque<LeftOut>,
 }
@@ -55,6 +59,16 @@ impl Skips {
 }
 
 impl SkipState {
+    /// A batch was put into the queue.
+    fn sent(&mut self, stream: &Arc<str>, last_ns: u64) {
+        self.sent += 1;
+        if let Some(seen_ns) = self.last_ns.get_mut(stream) {
+            *seen_ns = last_ns;
+        } else {
+            self.last_ns.insert(Arc::clone(stream), last_ns);
+        }
+    }
+
     fn leave_out(&mut self, batch: &Batch) -> u64 {
         let mut records = 0;
         let mut uncounted = false;
@@ -71,17 +85,23 @@ impl SkipState {
         let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else {
             return 0;
         };
-        let same = |gap: &&mut LeftOut| gap.behind == behind && gap.stream == batch.stream;
-        if let Some(open) = self.left_out.iter_mut().rev().find(same) {
+        let mut here = self.left_out.iter_mut().rev();
+        let mut here = here.by_ref().take_while(|gap| gap.behind == behind);
+        if let Some(open) = here.find(|gap| gap.stream == batch.stream) {
             (open.to_ns, open.to_wall_ns) = (last.monotonic_ns, last.wall_ns);
             open.records += records;
             open.uncounted |= uncounted;
         } else {
+            let from_ns = match (self.last_ns.get(&batch.stream), &first.body) {
+                (Some(last_ns), _) => *last_ns,
+                (None, Body::Gap(gap)) => gap.from_ns,
+                (None, _) => first.monotonic_ns,
+            };
             self.left_out.push_back(LeftOut {
                 behind,
                 stream: Arc::clone(&batch.stream),
                 class: batch.class,
-                from_ns: first.monotonic_ns,
+                from_ns,
                 to_ns: last.monotonic_ns,
                 to_wall_ns: last.wall_ns,
                 records,
@@ -206,17 +226,34 @@ impl Lane {
             drop(self.batches.send(batch).await);
             return;
         };
-        // Under the lock, so that what is left out has its place among what is sent, whoever else feeds the queue.
+        // Nothing else here waits, and a source that is never held up must not keep all others from the thread.
+        consume_budget().await;
+        let Some(batch) = self.offer(skips, batch, false) else {
+            return;
+        };
+        yield_now().await;
+        if let Some(batch) = self.offer(skips, batch, true) {
+            batch.ack.done();
+        }
+    }
+
+    /// Gives the batch back where the queue is full. With `leave_out` it is counted then, and has its place among what is
+    /// sent, whoever else feeds the queue, since this is under the lock.
+    fn offer(&self, skips: &Skips, batch: Batch, leave_out: bool) -> Option<Batch> {
+        let last_ns = batch.records.last().map_or(0, |last| last.monotonic_ns);
+        let stream = Arc::clone(&batch.stream);
         let mut state = skips.lock();
         match self.batches.try_send(batch) {
-            Ok(()) => state.sent += 1,
+            Ok(()) => state.sent(&stream, last_ns),
             Err(TrySendError::Full(batch)) => {
-                skips.count.add(state.leave_out(&batch));
-                drop(state);
-                batch.ack.done();
+                if leave_out {
+                    skips.count.add(state.leave_out(&batch));
+                }
+                return Some(batch);
             }
             Err(TrySendError::Closed(_)) => {}
         }
+        None
     }
 }
 

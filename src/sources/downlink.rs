@@ -11,6 +11,7 @@ use crate::pipeline::{Ack, Batch, Ledger, Outlet};
 use crate::record::{Body, Cause, Channel, Class, Kind, Quality, Record, Reply};
 use crate::stats::SourceStats;
 use crate::uplink::{Qos, Retained, Subscription};
+use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -210,7 +211,8 @@ fn record(message: &Stored) -> Record {
         reply: reply.map(Arc::new),
         body: Body::Frame {
             channel: Arc::new(channel),
-            bytes: message.payload.clone(),
+            // A copy: the payload is a part of what was read from the inbox at once.
+            bytes: Bytes::copy_from_slice(&message.payload),
             quality: Quality::Good,
         },
     }

@@ -20,9 +20,9 @@ use packets::Packets;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Most channels, over all streams, that have a decoder. Frames of others pass unchanged.
+/// Most channels, over all streams, that have a decoder in a worker. Frames of others pass unchanged.
 const DECODERS_MAX: usize = 16;
-/// Most batches whose acks wait.
+/// Most batches whose acks wait in a worker.
 const HELD_BATCHES_MAX: usize = 1024;
 
 /// See the module.

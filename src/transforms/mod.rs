@@ -167,20 +167,37 @@ fn forward(batch: Batch, out: &mut Vec<Batch>) {
     }
 }
 
+/// One of so many is few.
+const FEW: usize = 8;
+
 /// Keeps the records that `keep` wants. Where all stay, nothing is copied; where the batch is shared, only those that
 /// stay are.
 fn retain(batch: &mut Batch, mut keep: impl FnMut(&crate::record::Record) -> bool) {
+    use crate::record::Body;
+    use crate::slabs::SLAB_BYTES;
+    use bytes::Bytes;
     use std::sync::Arc;
     let wanted: Vec<bool> = batch.records.iter().map(&mut keep).collect();
     if wanted.iter().all(|wanted| *wanted) {
         return;
     }
+    let few = wanted.iter().filter(|wanted| **wanted).count() * FEW < wanted.len();
     let mut next = wanted.iter().copied();
     if let Some(records) = Arc::get_mut(&mut batch.records) {
         records.retain(|_| next.next().unwrap_or(true));
     } else {
         let all = batch.records.iter().zip(wanted);
         batch.records = Arc::new(all.filter(|(_, w)| *w).map(|(r, _)| r.clone()).collect());
+    }
+    // What stays of many frames would keep the slabs of all of them from being filled anew.
+    if few && let Some(records) = Arc::get_mut(&mut batch.records) {
+        for record in records {
+            if let Body::Frame { bytes, .. } = &mut record.body
+                && bytes.len() * FEW < SLAB_BYTES
+            {
+                *bytes = Bytes::copy_from_slice(bytes);
+            }
+        }
     }
 }
 

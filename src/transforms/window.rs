@@ -3,8 +3,9 @@
 //! Windows are tumbling and lie on multiples of their length in monotonic time. A window closes when a sample at or
 //! after its end comes, or `grace_ms` after its end when none does, or at the drain; one without samples gives nothing.
 //! A late sample, older than the open window, is counted in the open one: nothing is lost, and it is late by a batch at
-//! most. The records are named `channel.function`, in the stream `source.name`, and carry the time of the window's end
-//! (of its last sample, where it was closed early).
+//! most, or, behind a transform with workers, by what waits before one of them. The records are named
+//! `channel.function`, in the stream `source.name`, and carry the time of the window's end (of its last sample, where it
+//! was closed early).
 //!
 //! `min`, `max` and `last` keep the kind of the channel (for a bool, `min` is "all true" and `max` is "any true");
 //! `mean` and `sum` are floats, a bool counting 0 or 1; `count` is an integer. Bad samples and values that are not finite

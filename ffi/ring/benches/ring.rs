@@ -134,6 +134,19 @@ fn main() {
         "{processors} processors, pages of the ring: {:?}",
         memory.expect("a ring").0.pages()
     );
+    // With a size of batches: only that one, short messages, and three consumers.
+    if let Some(Ok(batch)) = std::env::args().nth(1).map(|size| size.parse()) {
+        let load = Load {
+            bytes: 64,
+            batch,
+            consumers: 3,
+            messages: 4_000 * BATCH,
+            pace: None,
+        };
+        rates("one thread", load, &alone::<64>());
+        rates("one thread each", load, &peers::<64>());
+        return;
+    }
     let mut fast = Vec::new();
     for consumers in [1, 3] {
         for batch in [1, BATCH] {

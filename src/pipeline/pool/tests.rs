@@ -294,9 +294,17 @@ async fn a_worker_that_stands_still_holds_up_the_source_at_the_bound_and_no_othe
             rig.send(vec![sample(stuck, number)]).await;
         }
     };
-    let wait = Duration::from_millis(200);
-    assert!(tokio::time::timeout(wait, all).await.is_err());
-    assert_eq!(rig.ledger.produced(), 1 + 2 + 100 + 6);
+    let held = 1 + 2 + 100 + 6;
+    tokio::select! {
+        () = all => panic!("the source was not held up"),
+        () = async {
+            while rig.ledger.produced() < held {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        } => {}
+    }
+    assert_eq!(rig.ledger.produced(), held);
     door.wait();
     let (seen, ledger, ended) = rig.end().await;
     ended.unwrap();
