@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 
 /// What the sending and the taking side of a queue that may be skipped both know.
@@ -226,11 +225,10 @@ impl Lane {
             drop(self.batches.send(batch).await);
             return;
         };
-        // Nothing else here waits, and a source that is never held up must not keep all others from the thread.
-        consume_budget().await;
         let Some(batch) = self.offer(skips, batch, false) else {
             return;
         };
+        // Nor must a source that is never held up keep all others from the thread.
         yield_now().await;
         if let Some(batch) = self.offer(skips, batch, true) {
             batch.ack.done();
