@@ -203,7 +203,7 @@ async fn waits(load: &Load, channels: &[Arc<Channel>], workers: usize) -> Vec<Ve
     drained.expect("the sink does not fail");
     let mut waits = vec![Vec::new(); KEYS];
     for (key, sent_ns, came) in out.lock().expect("no panic").iter() {
-        let wait = came.duration_since(began) - Duration::from_nanos(*sent_ns);
+        let wait = came.duration_since(began + Duration::from_nanos(*sent_ns));
         waits[*key].push(wait.as_secs_f64() * 1e3);
     }
     for waits in &mut waits {

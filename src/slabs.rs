@@ -95,19 +95,19 @@ mod tests {
     #[test]
     fn what_is_kept_for_ever_costs_memory_and_no_frame() {
         let mut slabs = Slabs::default();
-        let frames: Vec<Bytes> = (0..100_u8).map(|n| slabs.put(&[n; 50_000])).collect();
+        let frames: Vec<Bytes> = (0..100_u8).map(|n| slabs.put(&vec![n; 50_000])).collect();
         assert!(slabs.full.len() <= KEPT_SLABS_MAX);
         assert!(
             (0..)
                 .zip(&frames)
-                .all(|(n, frame)| frame[..] == [n; 50_000])
+                .all(|(n, frame)| frame[..] == vec![n; 50_000])
         );
     }
 
     #[test]
     fn longer_than_a_slab_is_a_slab_of_its_own() {
         let mut slabs = Slabs::default();
-        assert_eq!(slabs.put(&[1; 3 * SLAB_BYTES]).len(), 3 * SLAB_BYTES);
+        assert_eq!(slabs.put(&vec![1; 3 * SLAB_BYTES]).len(), 3 * SLAB_BYTES);
         assert_eq!(slabs.put(&[]).len(), 0);
         assert_eq!(slabs.put(&[2; 10])[..], [2; 10]);
     }

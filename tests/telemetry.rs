@@ -104,7 +104,7 @@ fn what_spacepackets_sends_comes_out_bit_for_bit() {
                 panic!("packet {at} of seed {seed} is missing");
             };
             let mut hex = String::new();
-            for byte in bytes.iter() {
+            for byte in bytes {
                 write!(hex, "{byte:02x}").unwrap();
             }
             assert_eq!(

@@ -33,7 +33,7 @@ pub(super) struct DecodeCcsds {
     settings: Settings,
     quarantine: bool,
     decoders: BTreeMap<(Arc<str>, String), Link>,
-    packets: Packets,
+    packets: Box<Packets>,
     held: VecDeque<Ack>,
     tally: Arc<Tally>,
 }
@@ -200,7 +200,7 @@ impl Transform for DecodeCcsds {
             settings: self.settings.clone(),
             quarantine: self.quarantine,
             decoders: BTreeMap::new(),
-            packets: self.packets.another(),
+            packets: Box::new(self.packets.another()),
             held: VecDeque::new(),
             tally: Arc::clone(&self.tally),
         })

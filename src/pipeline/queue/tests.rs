@@ -215,18 +215,15 @@ fn is_whole(told: &[Batch], sent: &[u64; 2]) {
             .filter(|batch| &*batch.stream == stream)
             .flat_map(|batch| batch.records.iter())
         {
-            match &record.body {
-                Body::Gap(gap) => {
-                    // With nothing before it, it begins where it is.
-                    assert_eq!(gap.from_ns, last.unwrap_or(next), "since the last record");
-                    next += gap.lost.unwrap();
-                    assert_eq!(gap.to_ns + 1, next, "a gap ends where records begin");
-                }
-                _ => {
-                    assert_eq!(record.monotonic_ns, next);
-                    last = Some(next);
-                    next += 1;
-                }
+            if let Body::Gap(gap) = &record.body {
+                // With nothing before it, it begins where it is.
+                assert_eq!(gap.from_ns, last.unwrap_or(next), "since the last record");
+                next += gap.lost.unwrap();
+                assert_eq!(gap.to_ns + 1, next, "a gap ends where records begin");
+            } else {
+                assert_eq!(record.monotonic_ns, next);
+                last = Some(next);
+                next += 1;
             }
         }
         assert_eq!(next, sent);

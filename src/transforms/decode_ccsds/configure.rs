@@ -76,13 +76,13 @@ impl DecodeCcsds {
             },
             quarantine,
             decoders: BTreeMap::new(),
-            packets: Packets {
+            packets: Box::new(Packets {
                 secondary,
                 time,
                 tally: Arc::clone(&tally),
                 channels: Channels::default(),
                 slabs: Slabs::default(),
-            },
+            }),
             held: VecDeque::new(),
             tally,
         })
