@@ -88,7 +88,7 @@ fn sub_shows_values_against_their_limits() {
     let transform = format!(
         "[transforms.cal]\ntype = \"calibrate\"\ninputs = [\"sim\"]\ndatabase = {database:?}\n\n[sinks.cloud]"
     );
-    let wave = "shape = \"ramp\", amplitude = 100, period_ms = 500";
+    let wave = "shape = \"ramp\", amplitude = 100, period_ms = 3000";
     let config = config(&broker.endpoint())
         .replace("shape = \"counter\"", wave)
         .replace("[sinks.cloud]", &transform)
@@ -103,7 +103,7 @@ fn sub_shows_values_against_their_limits() {
     let file = file.to_str().unwrap();
     let bin = env!("CARGO_BIN_EXE_dunlin");
     let on_terminal = |no_color: &str| {
-        let command = format!("{bin} sub {file} --seconds 3");
+        let command = format!("{bin} sub {file} --seconds 5");
         let run = Command::new("script")
             .args(["-qec", &command, "/dev/null"])
             .env("NO_COLOR", no_color)
