@@ -3,7 +3,9 @@
 spacepackets, checksums by fastcrc. Writes a stream of marked frames to one file and, as JSON lines, the packets in it to
 another.
 
-    ccsds_sender.py SEED STREAM PACKETS [--randomised]
+    ccsds_sender.py SEED STREAM PACKETS [--randomised] [--numbered N]
+
+With --numbered there are N packets, and the data of each begins with its number, from 0 on, in four bytes.
 """
 
 import argparse
@@ -38,14 +40,16 @@ def noise():
         yield byte
 
 
-def packets(chance):
+def packets(chance, numbered):
     """Packets, each with what dunlin is expected to say of it."""
     counts = {}
-    for _ in range(300):
+    for number in range(numbered or 300):
         apid = chance.choice([1, 42, 0x7FE])
         count = counts.get(apid, 0)
         counts[apid] = (count + 1) % 16384
         data = chance.randbytes(chance.choice([1, 2, 50, 200, 700]))
+        if numbered:
+            data = number.to_bytes(4, "big") + data
         if apid == 42:
             time = CdsShortTimestamp(chance.randrange(20000, 30000), chance.randrange(86_400_000))
             service, subtype = chance.choice([(1, 1), (3, 25), (5, 1), (17, 2)])
@@ -115,9 +119,10 @@ def main():
     parser.add_argument("stream")
     parser.add_argument("packets")
     parser.add_argument("--randomised", action="store_true")
+    parser.add_argument("--numbered", type=int)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    made = list(packets(chance))
+    made = list(packets(chance, arguments.numbered))
     with open(arguments.packets, "w", encoding="utf-8") as out:
         for packet, said in made:
             print(json.dumps({"hex": packet.hex(), **said}), file=out)

@@ -29,3 +29,5 @@ mod native_escapes;
 mod netem;
 #[path = "board/station.rs"]
 mod station;
+#[path = "board/telemetry.rs"]
+mod telemetry;
