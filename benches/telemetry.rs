@@ -5,7 +5,8 @@
 //! "in a pipeline" is the chain as an agent runs it: what a source puts into slabs goes through the transform `decode_ccsds`, and
 //! its packets, as records with times and acknowledgements, to three sinks.
 //!
-//! `chain N`, `parser N` and `pipeline N` only send N frames through one of them, for scripts/instructions.sh, which counts.
+//! `chain N`, `parser N` and `pipeline N` only send 256 frames N times through one of them, for scripts/instructions.sh,
+//! which counts.
 
 use dunlin::config::parse;
 use dunlin::pipeline::{
@@ -389,31 +390,38 @@ impl Agent {
     }
 }
 
-/// So many frames through one of them; nothing is measured.
-fn only(what: &str, count: usize, frames: &[Vec<u8>]) {
-    let frames: Vec<Vec<u8>> = frames.iter().cycle().take(count).cloned().collect();
-    if what == "pipeline" {
-        let mut agent = Agent::start();
-        agent.send(&marked(&frames));
-        println!("{what}: {count} frames, {} packets", agent.end());
-        return;
-    }
-    let mut decoder = Decoder::new(settings(true, false));
-    let mut plain = Straightforward::default();
+/// All frames, so many times, through one of them; nothing is measured. What is done once does not depend on how often.
+fn only(what: &str, rounds: usize, frames: &[Vec<u8>]) {
+    let pieces = marked(frames);
     let mut packets = 0_u64;
-    for piece in marked(&frames) {
-        match what {
-            "chain" => decoder.push(&piece, &mut |event| {
-                packets += u64::from(matches!(event, Event::Packet { .. }));
-            }),
-            "parser" => plain.push(&piece, &mut |packet| {
-                packets += 1;
-                black_box(packet);
-            }),
-            _ => panic!("chain, parser or pipeline, not {what}"),
+    match what {
+        "chain" => {
+            let mut decoder = Decoder::new(settings(true, false));
+            for piece in pieces.iter().cycle().take(rounds * pieces.len()) {
+                decoder.push(piece, &mut |event| {
+                    packets += u64::from(matches!(event, Event::Packet { .. }));
+                });
+            }
         }
+        "parser" => {
+            let mut plain = Straightforward::default();
+            for piece in pieces.iter().cycle().take(rounds * pieces.len()) {
+                plain.push(piece, &mut |packet| {
+                    packets += 1;
+                    black_box(packet);
+                });
+            }
+        }
+        "pipeline" => {
+            let mut agent = Agent::start();
+            for _ in 0..rounds {
+                agent.send(&pieces);
+            }
+            packets = agent.end();
+        }
+        _ => panic!("chain, parser or pipeline, not {what}"),
     }
-    println!("{what}: {count} frames, {packets} packets");
+    println!("{what}: {rounds} times {FRAMES} frames, {packets} packets");
 }
 
 fn main() {
@@ -422,7 +430,7 @@ fn main() {
     let frames = frames(&packets, &crc);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [what, count] = &arguments[..] {
-        only(what, count.parse().expect("a number of frames"), &frames);
+        only(what, count.parse().expect("how often"), &frames);
         return;
     }
     let noisy: Vec<Vec<u8>> = frames
