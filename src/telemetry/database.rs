@@ -2,6 +2,7 @@
 //! XTCE (docs/telemetry.md), or not at all; it never changes afterwards.
 
 pub mod curve;
+pub mod extent;
 pub mod field;
 pub mod limit;
 mod read;
@@ -13,6 +14,7 @@ use super::packet::{HEADER_BYTES, Header};
 use super::pus::Issue;
 use crate::config::Problem;
 use curve::Curve;
+use extent::{Before, Extent, Place};
 use field::{Layout, Raw};
 use limit::Limits;
 use std::collections::HashMap;
@@ -69,6 +71,8 @@ pub struct Field {
     pub name: String,
     /// Where it is.
     pub layout: Layout,
+    /// What the packet says of its place and size; none where that is all in the layout.
+    pub extent: Option<Box<Extent>>,
     /// Unless each of these holds it has no value.
     pub valid_if: Vec<Condition>,
 }
@@ -113,6 +117,19 @@ pub struct Parameter {
     pub limits: Option<Limits>,
     /// Names of values before the curve, in order.
     pub labels: Arc<[(i64, String)]>,
+    /// Names of several values each, from the first to the last one, in order.
+    pub ranges: Arc<[(i64, i64, String)]>,
+    /// Which values are right; all without one.
+    pub valid: Option<Valid>,
+}
+
+/// Values that a parameter may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Valid {
+    /// The values.
+    pub range: Range,
+    /// Whether they are those before the curve.
+    pub is_raw: bool,
 }
 
 /// What became of a field.
@@ -122,7 +139,7 @@ pub enum Found {
     Value(Raw),
     /// Its condition does not hold.
     Invalid,
-    /// The packet ends before it does.
+    /// The packet ends before it does, or says a size for it that cannot be.
     Short,
 }
 
@@ -187,14 +204,11 @@ impl Database {
             .or_else(|| self.others.iter().find(takes))
     }
 
-    /// What is known of a name. An array's elements, `NAME.0` and so on, share what is known of `NAME`.
+    /// What is known of a name. An array's elements, `NAME.0`, or `NAME.0.0` of two dimensions and so on, share what is
+    /// known of `NAME`.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
-        let element = || {
-            let (array, index) = name.rsplit_once('.')?;
-            let is_index = !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit());
-            self.parameters.get(array).filter(|_| is_index)
-        };
-        self.parameters.get(name).or_else(element)
+        let mut arrays = std::iter::successors(Some(name), |name| array(name));
+        arrays.find_map(|name| self.parameters.get(name))
     }
 
     /// Packets, fields, parameters.
@@ -205,26 +219,51 @@ impl Database {
     }
 }
 
+/// The array that a name is of an element of.
+fn array(name: &str) -> Option<&str> {
+    let (array, index) = name.rsplit_once('.')?;
+    let is_index = !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit());
+    is_index.then_some(array)
+}
+
 impl Packet {
     /// Reads all fields of a packet, in order.
     pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found)) {
-        // Numbers of the fields before, for conditions.
-        let mut numbers = Vec::with_capacity(self.fields.len());
+        let mut before: Vec<Before> = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             let holds = field.valid_if.iter().all(|condition| {
-                let number: &Option<f64> = &numbers[condition.field];
+                let number = before[condition.field].number;
                 number.is_some_and(|number| condition.range.has(number))
             });
-            let found = if holds {
-                field.layout.read(bytes).map_or(Found::Short, Found::Value)
+            let (found, end_bits) = if holds {
+                let read = field.read(bytes, &before);
+                read.map_or((Found::Short, None), |(raw, end)| {
+                    (Found::Value(raw), Some(end))
+                })
             } else {
-                Found::Invalid
+                let absent = field.extent.as_ref().map(|extent| extent.absent);
+                let end = absent.and_then(|absent: Place| absent.from_start(&before));
+                (Found::Invalid, end)
             };
-            numbers.push(match &found {
+            let number = match &found {
                 Found::Value(raw) => raw.number(),
                 _ => None,
-            });
+            };
+            before.push(Before { number, end_bits });
             out(field, found);
+        }
+    }
+}
+
+impl Field {
+    /// Its value and the bit behind it.
+    fn read(&self, packet: &[u8], before: &[Before]) -> Option<(Raw, usize)> {
+        match &self.extent {
+            None => Some((
+                self.layout.read(packet)?,
+                self.layout.at_bits + self.layout.bits,
+            )),
+            Some(extent) => extent.read(self.layout, packet, before),
         }
     }
 }
@@ -259,12 +298,17 @@ impl Range {
 }
 
 impl Parameter {
-    /// The value of the curve, none where it has none; the value itself without a curve.
+    /// The value of the curve, none where it has none, or one that is not right; the value itself without a curve.
     pub fn calibrated(&self, value: f64) -> Option<f64> {
-        match &self.curve {
+        let found = match &self.curve {
             Some(curve) => curve.at(value),
             None => Some(value).filter(|value| value.is_finite()),
-        }
+        };
+        let is_right = |found: &f64| {
+            let valid = self.valid.as_ref();
+            valid.is_none_or(|valid| valid.range.has(if valid.is_raw { value } else { *found }))
+        };
+        found.filter(is_right)
     }
 
     /// The name of a value.
@@ -272,7 +316,12 @@ impl Parameter {
         let at = self
             .labels
             .binary_search_by_key(&value, |(known, _)| *known);
-        at.ok().map(|at| self.labels[at].1.as_str())
+        let one = at.ok().map(|at| self.labels[at].1.as_str());
+        one.or_else(|| {
+            let behind = self.ranges.partition_point(|(first, ..)| *first <= value);
+            let (_, last, label) = self.ranges.get(behind.checked_sub(1)?)?;
+            (value <= *last).then_some(label)
+        })
     }
 }
 

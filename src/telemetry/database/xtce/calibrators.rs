@@ -3,7 +3,7 @@
 use super::element::{Element, clipped};
 use crate::telemetry::database::curve::{Curve, Outside, POINTS_MAX, Points};
 use crate::telemetry::database::limit::Limits;
-use crate::telemetry::database::units;
+use crate::telemetry::database::{Range, Valid, units};
 
 /// The curve of a `DefaultCalibrator`.
 pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
@@ -197,17 +197,35 @@ pub(super) fn limits(alarm: Element<'_>) -> Option<Limits> {
 
 const ALL: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
+/// The values that a `ValidRange` allows.
+pub(super) fn valid(element: Element<'_>) -> Valid {
+    const OF: &str = "validRangeAppliesToCalibrated";
+    element.allow(&[&SIDES[..], &[OF]].concat(), &[]);
+    let (low, high) = sides(element);
+    if low > high {
+        element.problem("allows no value", "let its maximum be above its minimum");
+    }
+    Valid {
+        range: Range::between(low, high),
+        is_raw: !element.flag(OF, true),
+    }
+}
+
 /// The least and the greatest value that is no alarm.
 fn range(element: Element<'_>) -> (f64, f64) {
-    element.allow(
-        &[
-            "minInclusive",
-            "minExclusive",
-            "maxInclusive",
-            "maxExclusive",
-        ],
-        &[],
-    );
+    element.allow(&SIDES, &[]);
+    sides(element)
+}
+
+const SIDES: [&str; 4] = [
+    "minInclusive",
+    "minExclusive",
+    "maxInclusive",
+    "maxExclusive",
+];
+
+/// The least and the greatest value of a range.
+fn sides(element: Element<'_>) -> (f64, f64) {
     let side = |inclusive: &str, exclusive: &str, next: fn(f64) -> f64| {
         let (least, beyond) = (element.finite(inclusive), element.finite(exclusive));
         if least.is_some() && beyond.is_some() {

@@ -136,26 +136,16 @@ impl<'t> Element<'t> {
                 "write a PolynomialCalibrator, or a SplineCalibrator through points of it"
                     .to_owned()
             }
-            "ArrayParameterType" => {
-                "name the type of an element, with a RepeatEntry where it is used".to_owned()
-            }
-            "AggregateParameterType" => "name a parameter for each member".to_owned(),
-            "AbsoluteTimeParameterType" | "RelativeTimeParameterType" => {
-                "write an IntegerParameterType, or read times with decode_ccsds".to_owned()
-            }
             "WatchRange" | "DistressRange" | "SevereRange" => {
                 "use WarningRange for yellow and CriticalRange for red".to_owned()
             }
-            "BooleanExpression" | "CustomAlgorithm" => {
+            "ORedConditions" | "CustomAlgorithm" => {
                 "write a Comparison, or a ComparisonList of which all must hold".to_owned()
             }
-            "DynamicValue" | "DiscreteLookupList" | "Variable" | "LeadingSize" => {
-                "give a fixed size".to_owned()
-            }
-            "ValidRange" => "take it out, or give the limits as a DefaultAlarm".to_owned(),
-            "MessageSet" | "StreamSet" | "AlgorithmSet" => {
-                "take it out: packets come from decode_ccsds, and nothing else is computed"
-                    .to_owned()
+            "DynamicValue" | "DiscreteLookupList" => "give a fixed number".to_owned(),
+            "OffsetFrom" => "take it out: what a time counts from is not added".to_owned(),
+            "MessageSet" => {
+                "take it out, and give its containers a RestrictionCriteria each".to_owned()
             }
             _ if instead.is_empty() => "take it out".to_owned(),
             _ => format!("take it out, or use {}", instead.join(", ")),
