@@ -158,7 +158,7 @@ fn is_same(field: &Field, raw: &Raw, theirs: &Json) -> bool {
         let whole = theirs.as_u64().filter(|whole| *whole > i64::MAX as u64);
         return match whole {
             Some(whole) => *raw == Raw::Float(whole as f64),
-            None => said(raw) == theirs.to_string(),
+            None => theirs.as_i64().map(|whole| whole.to_string()) == Some(said(raw)),
         };
     };
     match raw {

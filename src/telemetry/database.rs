@@ -242,7 +242,7 @@ impl Packet {
                 })
             } else {
                 let absent = field.extent.as_ref().map(|extent| extent.absent);
-                let end = absent.and_then(|absent: Place| absent.from_start(&before));
+                let end = absent.and_then(|absent: Place| absent.absolute(&before));
                 (Found::Invalid, end)
             };
             let number = match &found {

@@ -54,7 +54,7 @@ pub(super) struct Before {
 
 impl Place {
     /// Counted from the start of the packet; none where that is not known.
-    pub(super) fn from_start(self, before: &[Before]) -> Option<usize> {
+    pub(super) fn absolute(self, before: &[Before]) -> Option<usize> {
         match self.behind {
             None => Some(self.at_bits),
             Some(field) => before.get(field)?.end_bits?.checked_add(self.at_bits),
@@ -85,7 +85,7 @@ impl Extent {
             behind: self.behind,
             at_bits: layout.at_bits,
         };
-        let at_bits = place.from_start(before)?;
+        let at_bits = place.absolute(before)?;
         let left = (packet.len() * 8).checked_sub(at_bits)?;
         let room = match self.room {
             Room::Fixed => layout.bits,

@@ -34,7 +34,7 @@ pub(super) struct Counted<'t> {
 pub(super) type Sized<'t> = (Size<'t>, usize, usize);
 
 /// The size of a `StringDataEncoding`.
-pub(super) fn text<'t>(encoding: Element<'t>, system: usize) -> Option<Sized<'t>> {
+pub(super) fn text(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
     let kinds = ["SizeInBits", "Variable"];
     let ends = ["TerminationChar", "LeadingSize"];
     let Some(around) = encoding.only(&kinds, "size") else {
@@ -92,7 +92,7 @@ fn tag(leading: Element<'_>, size: &Size<'_>, bits: usize) -> Option<usize> {
 }
 
 /// The size of a `BinaryDataEncoding`.
-pub(super) fn bytes<'t>(encoding: Element<'t>, system: usize) -> Option<Sized<'t>> {
+pub(super) fn bytes(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
     let Some(size) = encoding.child("SizeInBits") else {
         missing(encoding);
         return None;
@@ -116,7 +116,7 @@ fn missing(encoding: Element<'_>) {
     }
 }
 
-fn counted<'t>(value: Element<'t>, system: usize) -> Option<Counted<'t>> {
+fn counted(value: Element<'_>, system: usize) -> Option<Counted<'_>> {
     value.allow(&[], &["ParameterInstanceRef", "LinearAdjustment"]);
     let Some(reference) = value.only(&["ParameterInstanceRef"], "parameter") else {
         value.problem(

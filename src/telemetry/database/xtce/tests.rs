@@ -96,43 +96,6 @@ fn every_encoding() {
             Raw::Int(0x03_02_01),
         ),
         (
-            integer("sizeInBits=\"4\" encoding=\"signMagnitude\""),
-            &[0xd0],
-            Raw::Int(-5),
-        ),
-        (
-            integer(&format!(
-                "sizeInBits=\"16\" encoding=\"signMagnitude\" {little}"
-            )),
-            &[5, 0x80],
-            Raw::Int(-5),
-        ),
-        (
-            integer("sizeInBits=\"64\" encoding=\"signMagnitude\""),
-            &[0xff; 8],
-            Raw::Int(-i64::MAX),
-        ),
-        (
-            integer("sizeInBits=\"4\" encoding=\"onesComplement\""),
-            &[0xa0],
-            Raw::Int(-5),
-        ),
-        (
-            integer("sizeInBits=\"64\" encoding=\"onesComplement\""),
-            &[0xff; 8],
-            Raw::Int(0),
-        ),
-        (
-            integer("sizeInBits=\"64\" encoding=\"onesComplement\""),
-            &[0x80, 0, 0, 0, 0, 0, 0, 0],
-            Raw::Int(-i64::MAX),
-        ),
-        (
-            integer("sizeInBits=\"64\""),
-            &[0x80, 0, 0, 0, 0, 0, 0, 0],
-            Raw::Float(2_f64.powi(63)),
-        ),
-        (
             integer("byteOrder=\"mostSignificantByteFirst\" bitOrder=\"mostSignificantBitFirst\""),
             &[7],
             Raw::Int(7),
@@ -185,6 +148,57 @@ fn every_encoding() {
         [6, 7, 9, 10].map(label),
         [None, Some("high"), Some("high"), None]
     );
+}
+
+#[test]
+fn every_sign() {
+    let integer = |encoding: &str| {
+        format!(
+            "<IntegerParameterType name=\"T\"><IntegerDataEncoding {encoding}/></IntegerParameterType>"
+        )
+    };
+    let little = "byteOrder=\"leastSignificantByteFirst\"";
+    for (types, data, wanted) in [
+        (
+            integer("sizeInBits=\"4\" encoding=\"signMagnitude\""),
+            &[0xd0][..],
+            Raw::Int(-5),
+        ),
+        (
+            integer(&format!(
+                "sizeInBits=\"16\" encoding=\"signMagnitude\" {little}"
+            )),
+            &[5, 0x80],
+            Raw::Int(-5),
+        ),
+        (
+            integer("sizeInBits=\"64\" encoding=\"signMagnitude\""),
+            &[0xff; 8],
+            Raw::Int(-i64::MAX),
+        ),
+        (
+            integer("sizeInBits=\"4\" encoding=\"onesComplement\""),
+            &[0xa0],
+            Raw::Int(-5),
+        ),
+        (
+            integer("sizeInBits=\"64\" encoding=\"onesComplement\""),
+            &[0xff; 8],
+            Raw::Int(0),
+        ),
+        (
+            integer("sizeInBits=\"64\" encoding=\"onesComplement\""),
+            &[0x80, 0, 0, 0, 0, 0, 0, 0],
+            Raw::Int(-i64::MAX),
+        ),
+        (
+            integer("sizeInBits=\"64\""),
+            &[0x80, 0, 0, 0, 0, 0, 0, 0],
+            Raw::Float(2_f64.powi(63)),
+        ),
+    ] {
+        assert_eq!(value(&types, data), wanted, "{types}");
+    }
 }
 
 #[test]

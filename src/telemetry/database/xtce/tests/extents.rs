@@ -55,7 +55,7 @@ fn read(database: &Database, data: &[u8]) -> String {
             Found::Value(Raw::Bytes(bytes)) => format!("{:?}", String::from_utf8_lossy(&bytes)),
             Found::Invalid => "-".to_owned(),
             Found::Short => "?".to_owned(),
-            other => panic!("{other:?}"),
+            other @ Found::Value(_) => panic!("{other:?}"),
         });
     each.collect::<Vec<_>>().join(" ")
 }
