@@ -92,6 +92,8 @@ fn sizes_and_times_that_are_not_supported_are_refused_by_name() {
         (sized("String", "<Variable maxSizeInBits=\"80\"/>"), "8: StringParameterType \"T\"/StringDataEncoding/Variable: has no DynamicValue; give it one"),
         (sized("String", "<SizeInBits><Fixed><FixedValue>7</FixedValue></Fixed></SizeInBits>"), "has 7 bits; this encoding has whole bytes"),
         (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><LeadingSize/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 16; choose 1 to 32 bits, no more"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>80</FixedValue></Fixed><LeadingSize sizeInBitsOfSizeTag=\"33\"/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 33; choose 1 to 32 bits"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>80</FixedValue></Fixed><LeadingSize sizeInBitsOfSizeTag=\"0\"/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 0; choose 1 to 32 bits"),
         (sized("String", "<Variable maxSizeInBits=\"80\"><DiscreteLookupList/></Variable>").replace("<Disc", "<DynamicValue><ParameterInstanceRef parameterRef=\"LEN\"/></DynamicValue><Disc"), "DiscreteLookupList: is not supported"),
         (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><TerminationChar>0A</TerminationChar></SizeInBits>"), "TerminationChar: is \"0A\""),
         (sized("Binary", "<SizeInBits><DynamicValue/></SizeInBits>"), "DynamicValue: has no ParameterInstanceRef; name the parameter"),
