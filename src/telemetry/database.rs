@@ -40,9 +40,13 @@ pub struct Database {
     /// Packets that no APID tells, for those that no other one takes.
     others: Vec<Packet>,
     parameters: HashMap<String, Parameter>,
+    arrays: Arrays,
     /// What of the file is not of telemetry and was not read, for people.
     pub passed: Vec<String>,
 }
+
+/// How many indices the names of elements have behind those of arrays, where that may be more than one.
+type Arrays = HashMap<String, usize>;
 
 /// What tells packets apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,9 +143,13 @@ pub enum Found {
     Value(Raw),
     /// Its condition does not hold.
     Invalid,
-    /// The packet ends before it does, or says a size for it that cannot be.
+    /// The packet ends before it does, or before a value that its condition is on, or says a size for it that cannot be; or
+    /// texts and bytes before it have all the room that they may have.
     Short,
 }
+
+/// Most bytes of all texts and bytes of one packet: fields may overlap.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Largest text of a database, in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
@@ -204,11 +212,16 @@ impl Database {
             .or_else(|| self.others.iter().find(takes))
     }
 
-    /// What is known of a name. An array's elements, `NAME.0`, or `NAME.0.0` of two dimensions and so on, share what is
-    /// known of `NAME`.
+    /// What is known of a name. An array's elements, `NAME.0`, or `NAME.0.0` of one that has two dimensions and so on, share
+    /// what is known of `NAME`.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
-        let mut arrays = std::iter::successors(Some(name), |name| array(name));
-        arrays.find_map(|name| self.parameters.get(name))
+        let arrays = std::iter::successors(Some(name), |name| array(name));
+        let mut known = arrays
+            .enumerate()
+            .filter_map(|(indices, name)| Some((indices, name, self.parameters.get(name)?)));
+        let (indices, name, parameter) = known.next()?;
+        let most = || self.arrays.get(name).copied().unwrap_or(1);
+        (indices <= 1 || indices <= most()).then_some(parameter)
     }
 
     /// Packets, fields, parameters.
@@ -222,40 +235,71 @@ impl Database {
 /// The array that a name is of an element of.
 fn array(name: &str) -> Option<&str> {
     let (array, index) = name.rsplit_once('.')?;
-    let is_index = !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit());
-    is_index.then_some(array)
+    is_index(index).then_some(array)
+}
+
+/// Whether a part of a name is the index of an element.
+fn is_index(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 impl Packet {
     /// Reads all fields of a packet, in order.
     pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found)) {
         let mut before: Vec<Before> = Vec::with_capacity(self.fields.len());
+        let mut left = VALUE_BYTES_MAX;
         for field in &self.fields {
-            let holds = field.valid_if.iter().all(|condition| {
-                let number = before[condition.field].number;
-                number.is_some_and(|number| condition.range.has(number))
-            });
-            let (found, end_bits) = if holds {
-                let read = field.read(bytes, &before);
-                read.map_or((Found::Short, None), |(raw, end)| {
-                    (Found::Value(raw), Some(end))
-                })
-            } else {
-                let absent = field.extent.as_ref().map(|extent| extent.absent);
-                let end = absent.and_then(|absent: Place| absent.absolute(&before));
-                (Found::Invalid, end)
+            let (found, end_bits) = match field.holds(&before) {
+                Some(true) => {
+                    let read = field.read(bytes, &before).filter(|(raw, _)| match raw {
+                        Raw::Bytes(value) => {
+                            let rest = left.checked_sub(value.len());
+                            left = rest.unwrap_or(0);
+                            rest.is_some()
+                        }
+                        _ => true,
+                    });
+                    read.map_or((Found::Short, None), |(raw, end)| {
+                        (Found::Value(raw), Some(end))
+                    })
+                }
+                Some(false) => {
+                    let absent = field.extent.as_ref().map(|extent| extent.absent);
+                    let end = absent.and_then(|absent: Place| absent.absolute(&before));
+                    (Found::Invalid, end)
+                }
+                None => (Found::Short, None),
             };
+            let is_short = found == Found::Short;
             let number = match &found {
                 Found::Value(raw) => raw.number(),
                 _ => None,
             };
-            before.push(Before { number, end_bits });
+            before.push(Before {
+                number,
+                end_bits,
+                is_short,
+            });
             out(field, found);
         }
     }
 }
 
 impl Field {
+    /// Whether its conditions hold; none where a value that they are on is beyond the end of the packet.
+    fn holds(&self, before: &[Before]) -> Option<bool> {
+        let mut holds = Some(true);
+        for condition in &self.valid_if {
+            let of = before[condition.field];
+            if of.is_short {
+                holds = None;
+            } else if !of.number.is_some_and(|number| condition.range.has(number)) {
+                return Some(false);
+            }
+        }
+        holds
+    }
+
     /// Its value and the bit behind it.
     fn read(&self, packet: &[u8], before: &[Before]) -> Option<(Raw, usize)> {
         match &self.extent {

@@ -50,6 +50,8 @@ pub(super) struct Before {
     pub(super) number: Option<f64>,
     /// The bit behind it.
     pub(super) end_bits: Option<usize>,
+    /// Whether the packet ends before it.
+    pub(super) is_short: bool,
 }
 
 impl Place {

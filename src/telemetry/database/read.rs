@@ -71,6 +71,7 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
         packets,
         others: Vec::new(),
         parameters,
+        arrays: HashMap::new(),
         passed: Vec::new(),
     })
 }

@@ -15,7 +15,9 @@ mod tree;
 mod types;
 
 use super::field::{Coding, Layout};
-use super::{Database, ENTRIES_MAX, Key, NAME_BYTES_MAX, Packet, Parameter, Range, Test, array};
+use super::{
+    Arrays, Database, ENTRIES_MAX, Key, NAME_BYTES_MAX, Packet, Parameter, Range, Test, array,
+};
 use crate::config::Problem;
 use comparisons::Known;
 use containers::{Laid, Layouts};
@@ -62,11 +64,8 @@ fn database(root: Element<'_>, text: &str) -> Database {
         .iter()
         .map(|named| shape(named, &names, &mut shapes))
         .collect();
-    let parameters = parameters(&names, &of_parameters);
-    let known = Known {
-        names: &names,
-        shapes: &of_parameters,
-    };
+    let (parameters, arrays) = parameters(&names, &of_parameters);
+    let known = Known::new(&names, &of_parameters);
     let (packets, others) = kinds(&names, Layouts::new(known));
     let passed = names.passed.iter().map(|element| {
         let (name, line) = (element.name(), element.line());
@@ -79,6 +78,7 @@ fn database(root: Element<'_>, text: &str) -> Database {
         packets,
         others,
         parameters,
+        arrays,
         passed: passed.collect(),
     }
 }
@@ -108,8 +108,8 @@ fn shape<'t>(
 fn parameters<'t>(
     names: &Names<'t>,
     shapes: &[Option<Rc<Shape<'t>>>],
-) -> HashMap<String, Parameter> {
-    let (mut parameters, mut all) = (HashMap::new(), 0);
+) -> (HashMap<String, Parameter>, Arrays) {
+    let (mut parameters, mut arrays, mut all) = (HashMap::new(), Arrays::new(), 0);
     for (at, (named, shape)) in names.parameters.iter().zip(shapes).enumerate() {
         let Some(shape) = shape else { continue };
         all += shape.leaves.len();
@@ -121,8 +121,14 @@ fn parameters<'t>(
             break;
         }
         for leaf in &shape.leaves {
-            let whole = successors(Some(leaf.name.as_str()), |name| array(name)).last();
-            let name = format!("{}{}", named.path, whole.unwrap_or_default());
+            let line = successors(Some(leaf.name.as_str()), |name| array(name));
+            let (indices, whole) = line.enumerate().last().unwrap_or_default();
+            let name = format!("{}{whole}", named.path);
+            // An entry may repeat an array of one element.
+            let indices = indices + usize::from(shape.leaves.len() == 1);
+            if indices > 1 {
+                arrays.insert(name.clone(), indices);
+            }
             if named.path.len() + leaf.name.len() > NAME_BYTES_MAX {
                 let what = format!("makes the name {name:?}");
                 let remedy = format!("keep it to {NAME_BYTES_MAX} bytes");
@@ -143,8 +149,16 @@ fn parameters<'t>(
             }
         }
     }
+    for named in &names.parameters {
+        let mut arrays = successors(array(&named.path), |name| array(name));
+        if let Some(whole) = arrays.find(|name| parameters.contains_key(*name)) {
+            let what = format!("has the name of an element of {whole:?}");
+            named.element.problem(what, "choose a name with a letter");
+        }
+    }
     let each = parameters.into_iter();
-    each.map(|(name, (_, known))| (name, known)).collect()
+    let known = each.map(|(name, (_, known))| (name, known)).collect();
+    (known, arrays)
 }
 
 /// What the header calls the file.
@@ -186,12 +200,12 @@ fn kinds<'t>(names: &Names<'t>, mut layouts: Layouts<'_, 't>) -> Kinds {
             kind[base] = true;
         }
         if !named.element.flag("abstract", false) && !is_only_part {
-            let fields = laid.fields.iter().map(|(_, field)| field.clone()).collect();
+            let fields = laid.fields.all.iter().map(|(_, field)| field.clone());
             add(
                 named.element,
                 named.path.clone(),
                 &laid.tests,
-                fields,
+                fields.collect(),
                 &mut kinds,
             );
         }

@@ -13,7 +13,7 @@ pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
         Some(polynomial) if polynomial.name() == kinds[0] => terms(polynomial),
         Some(spline) => points(spline),
         None => {
-            if element.children().next().is_none() {
+            if element.is_bare() {
                 element.problem(
                     "has no calibrator",
                     format!("give it {}", kinds.join(" or ")),
@@ -82,11 +82,9 @@ fn points(element: Element<'_>) -> Option<Curve> {
         point.allow(&["raw", "calibrated", "order"], &[]);
         let (_, _) = (point.required("raw"), point.required("calibrated"));
         let own: Option<u32> = point.number("order", order);
-        if own != order && element.attribute("order").is_some() {
-            point.problem(
-                "has another order than its calibrator",
-                "give all points the same",
-            );
+        if own != order {
+            let remedy = "give the calibrator an order, and all points the same or none";
+            point.problem("has another order than its calibrator", remedy);
         }
         points.extend(point.finite("raw").zip(point.finite("calibrated")));
     }

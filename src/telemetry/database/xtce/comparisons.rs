@@ -3,10 +3,12 @@
 use super::element::{Element, clipped};
 use super::names::Names;
 use super::shapes::Shape;
-use super::sizes::Size;
+use super::sizes::{Counted, Size};
 use super::types::Type;
 use crate::telemetry::database::Range;
 use crate::telemetry::database::field::{Coding, Layout};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The greatest whole number that no other one becomes as a number with a point, in both directions.
@@ -32,10 +34,58 @@ pub(super) struct Comparison<'t> {
 pub(super) struct Known<'k, 't> {
     pub(super) names: &'k Names<'t>,
     /// The shape of each parameter, where it has one.
-    pub(super) shapes: &'k [Option<Rc<Shape<'t>>>],
+    shapes: &'k [Option<Rc<Shape<'t>>>],
+    /// What says sizes, by the places of the elements that name it: a type may be that of many fields.
+    sizes: RefCell<HashMap<usize, Option<Value>>>,
 }
 
 impl<'k, 't> Known<'k, 't> {
+    pub(super) fn new(names: &'k Names<'t>, shapes: &'k [Option<Rc<Shape<'t>>>]) -> Self {
+        Known {
+            names,
+            shapes,
+            sizes: RefCell::default(),
+        }
+    }
+
+    /// The shape of a parameter.
+    pub(super) fn shape(&self, parameter: usize) -> Option<Rc<Shape<'t>>> {
+        self.shapes.get(parameter)?.clone()
+    }
+
+    /// The value that says a size. Where there is none, that is said once.
+    pub(super) fn size(&self, counted: &Counted<'t>) -> Option<Value> {
+        let at = counted.reference.at();
+        let known = self.sizes.borrow().get(&at).copied();
+        known.unwrap_or_else(|| {
+            let found = self.counted(counted);
+            self.sizes.borrow_mut().insert(at, found);
+            found
+        })
+    }
+
+    fn counted(&self, counted: &Counted<'t>) -> Option<Value> {
+        let reference = counted.reference;
+        let is_calibrated = reference.flag("useCalibratedValue", true);
+        let (value, of) = self.value(reference, counted.system)?;
+        let whole = [
+            Coding::Uint,
+            Coding::Int,
+            Coding::SignMagnitude,
+            Coding::OnesComplement,
+        ];
+        if !whole.contains(&of.coded.layout.coding) {
+            reference.problem("is no whole number", "name a parameter that is one");
+            return None;
+        }
+        if is_calibrated && of.parameter.curve.is_some() {
+            let remedy = "write useCalibratedValue=\"false\", and adjust the value that is sent";
+            reference.problem("takes a size from what a calibrator gives", remedy);
+            return None;
+        }
+        Some(value)
+    }
+
     /// The value that a `parameterRef` stands for.
     pub(super) fn value(
         &self,
@@ -44,8 +94,7 @@ impl<'k, 't> Known<'k, 't> {
     ) -> Option<(Value, &'k Type<'t>)> {
         let (parameter, name) = self.names.value(element, system)?;
         let shape = self.shapes.get(parameter)?.as_ref()?;
-        let found = shape.leaves.iter().position(|leaf| leaf.name == name);
-        let Some(leaf) = found else {
+        let Some(leaf) = shape.leaf(&name) else {
             let path = &self.names.parameters[parameter].path;
             let what = format!(
                 "names {:?}, which is no value",
@@ -112,9 +161,11 @@ pub(super) fn read<'t>(
         return Vec::new();
     }
     let each = found.into_iter();
-    each.filter_map(|element| match element.name() {
-        "Comparison" => comparison(element, known, system),
-        _ => condition(element, known, system),
+    each.filter_map(|element| {
+        element.said(match element.name() {
+            "Comparison" => comparison(element, known, system),
+            _ => condition(element, known, system),
+        })
     })
     .collect()
 }

@@ -1,13 +1,13 @@
 //! Containers, each with those it is made of, as the fields of a packet.
 
-use super::comparisons::{Known, Value, read};
+use super::comparisons::{Known, read};
 use super::element::Element;
-use super::entries::{Made, last};
+use super::entries::{Fields, Made};
 use super::names::{Kind, Named};
 use super::places::{Next, Spot, repeat, start};
 use super::{FIELDS_ALL_MAX, LINE_MAX};
 use crate::telemetry::database::extent::{Extent, Room};
-use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Field, Test};
+use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Test};
 use std::rc::Rc;
 
 /// Most comparisons of all containers and their fields, each counted wherever it holds.
@@ -15,8 +15,7 @@ const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
 /// A container with all that it has from others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Laid {
-    /// Each with what it is of.
-    pub(super) fields: Vec<(Value, Field)>,
+    pub(super) fields: Fields,
     /// What tells it from what it is based on.
     pub(super) tests: Vec<Test>,
     /// The container it is based on.
@@ -27,6 +26,8 @@ pub(super) struct Laid {
     depth: usize,
     /// Where the next entry begins.
     next: Next,
+    /// Whether there were more fields than a packet may have.
+    is_full: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -81,7 +82,8 @@ impl<'k, 't> Layouts<'k, 't> {
             return done;
         }
         self.states[at] = State::Busy;
-        let laid = self.lay(at, line).map(Rc::new);
+        let made = self.lay(at, line).map(Rc::new);
+        let laid = self.known.names.containers[at].element.said(made);
         self.states[at] = State::Done(laid.clone());
         laid
     }
@@ -114,9 +116,9 @@ impl<'k, 't> Layouts<'k, 't> {
         ];
         list.allow(&[], &entries);
         for entry in list.children() {
-            let place = match entry.name() {
+            let next = match entry.name() {
                 "ParameterRefEntry" | "ArrayParameterRefEntry" => {
-                    self.parameter(entry, system, &laid)
+                    self.parameter(entry, system, &mut laid)
                 }
                 "ContainerRefEntry" => self.part(entry, system, &mut laid, line),
                 _ => continue,
@@ -124,17 +126,10 @@ impl<'k, 't> Layouts<'k, 't> {
             if self.all_fields > FIELDS_ALL_MAX {
                 break;
             }
-            let Some((fields, next)) = place else {
-                laid.next = Next::Unknown;
-                continue;
-            };
-            laid.next = next;
-            if laid.fields.len() + fields.len() > FIELDS_MAX {
-                let what = format!("makes more than {FIELDS_MAX} fields of one packet");
-                entry.problem(what, "leave entries out");
+            laid.next = entry.said(next).unwrap_or(Next::Unknown);
+            if laid.is_full {
                 return None;
             }
-            laid.fields.extend(fields);
         }
         if self.all_fields > FIELDS_ALL_MAX {
             let what =
@@ -142,7 +137,11 @@ impl<'k, 't> Layouts<'k, 't> {
             element.problem(what, "split the database by what is needed");
             return None;
         }
-        let conditions = laid.fields.iter().map(|(_, field)| field.valid_if.len());
+        let conditions = laid
+            .fields
+            .all
+            .iter()
+            .map(|(_, field)| field.valid_if.len());
         self.all_comparisons += laid.tests.len() + conditions.sum::<usize>();
         if self.all_comparisons > ALL_COMPARISONS_MAX {
             let what = format!(
@@ -160,21 +159,21 @@ impl<'k, 't> Layouts<'k, 't> {
         let names = self.known.names;
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
-        self.all_fields += laid.fields.len();
+        self.all_fields += laid.fields.all.len();
         laid.base = Some(base);
         laid.bases += 1;
         laid.depth += 1;
         let criteria = element.child("RestrictionCriteria");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         for comparison in comparisons.into_iter().flatten() {
-            let Some(at) = last(comparison.value, &laid.fields) else {
+            let Some(at) = laid.fields.last(comparison.value, &[], comparison.element) else {
                 let remedy = "compare a parameter of the containers that this one is based on";
                 comparison
                     .element
                     .problem("compares what is not in the base container", remedy);
                 continue;
             };
-            let (_, field) = &laid.fields[at];
+            let (_, field) = &laid.fields.all[at];
             if field.extent.is_some() {
                 let (what, remedy) = if field.valid_if.is_empty() {
                     let remedy =
@@ -195,12 +194,7 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 
     /// The fields of a parameter, and where the next entry begins.
-    fn parameter(
-        &mut self,
-        entry: Element<'t>,
-        system: usize,
-        laid: &Laid,
-    ) -> Option<(Vec<(Value, Field)>, Next)> {
+    fn parameter(&mut self, entry: Element<'t>, system: usize, laid: &mut Laid) -> Option<Next> {
         let parts = [
             "LocationInContainerInBits",
             "RepeatEntry",
@@ -212,7 +206,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let repeat = entry.child("RepeatEntry").map(repeat);
         let names = self.known.names;
         let parameter = names.resolve(entry, "parameterRef", Kind::Parameter, system)?;
-        let shape = Rc::clone(self.known.shapes.get(parameter)?.as_ref()?);
+        let shape = self.known.shape(parameter)?;
         let (count, gap) = match repeat {
             Some(repeat) => (Some(repeat?.0), repeat?.1),
             None => (None, 0),
@@ -225,10 +219,9 @@ impl<'k, 't> Layouts<'k, 't> {
         let (mut next, absent) = (start?, laid.next);
         let mut made = Made {
             entry,
-            laid: &laid.fields,
+            laid: &mut laid.fields,
             valid_if,
             absent,
-            fields: Vec::new(),
         };
         for at in 0..count.unwrap_or(1) {
             next.at += if at > 0 { gap } else { 0 };
@@ -237,7 +230,11 @@ impl<'k, 't> Layouts<'k, 't> {
                 Some(_) => &format!("{path}.{at}"),
                 None => path,
             };
-            let before = laid.fields.len() + made.fields.len();
+            let before = made.laid.all.len();
+            if before + shape.leaves.len() > FIELDS_MAX {
+                laid.is_full = true;
+                return full(entry);
+            }
             self.all_fields += shape.leaves.len();
             for (index, leaf) in shape.leaves.iter().enumerate() {
                 let spot = leaf.spot.within(next, before);
@@ -246,9 +243,9 @@ impl<'k, 't> Layouts<'k, 't> {
             next = shape.end.within(next, before);
         }
         if !made.valid_if.is_empty() {
-            next = Spot::behind(laid.fields.len() + made.fields.len() - 1);
+            next = Spot::behind(made.laid.all.len() - 1);
         }
-        Some((made.fields, Next::At(next)))
+        Some(Next::At(next))
     }
 
     /// The fields of a container within another one.
@@ -258,7 +255,7 @@ impl<'k, 't> Layouts<'k, 't> {
         system: usize,
         laid: &mut Laid,
         line: usize,
-    ) -> Option<(Vec<(Value, Field)>, Next)> {
+    ) -> Option<Next> {
         entry.allow(&["containerRef"], &["LocationInContainerInBits"]);
         let start = start(entry, laid.next);
         let names = self.known.names;
@@ -270,10 +267,14 @@ impl<'k, 't> Layouts<'k, 't> {
             let remedy = "name a container without a RestrictionCriteria";
             entry.problem("names a container that is told from its base", remedy);
         }
-        let (start, before) = (start?, laid.fields.len());
-        let mut fields = part.fields.clone();
-        self.all_fields += fields.len();
-        for (_, field) in &mut fields {
+        let (start, before) = (start?, laid.fields.all.len());
+        self.all_fields += part.fields.all.len();
+        if before + part.fields.all.len() > FIELDS_MAX {
+            laid.is_full = true;
+            return full(entry);
+        }
+        for (value, field) in &part.fields.all {
+            let mut field = field.clone();
             let own = Spot {
                 behind: field.extent.as_ref().and_then(|extent| extent.behind),
                 at: i64::try_from(field.layout.at_bits).ok()?,
@@ -291,34 +292,31 @@ impl<'k, 't> Layouts<'k, 't> {
             }
             if let Some(extent) = &mut field.extent {
                 extent.behind = place.behind;
-                let absent = Spot {
-                    behind: extent.absent.behind,
-                    at: i64::try_from(extent.absent.at_bits).ok()?,
-                };
-                extent.absent = absent.within(start, before).checked(entry, 0)?;
+                if !field.valid_if.is_empty() {
+                    let absent = Spot {
+                        behind: extent.absent.behind,
+                        at: i64::try_from(extent.absent.at_bits).ok()?,
+                    };
+                    extent.absent = absent.within(start, before).checked(entry, 0)?;
+                }
                 if let Room::Of { field, .. } = &mut extent.room {
                     *field += before;
                 }
             }
+            laid.fields.push(*value, field);
         }
-        let next = match part.next {
-            Next::At(end) => Next::At(end.within(start, before)),
+        Some(match part.next {
+            Next::At(end) => Next::At(end.within(start, before).bounded(entry)?),
             Next::Unknown => Next::Unknown,
-        };
-        Some((fields, next))
+        })
     }
 
-    fn conditions(
-        &self,
-        entry: Element<'t>,
-        system: usize,
-        before: &[(Value, Field)],
-    ) -> Vec<Condition> {
+    fn conditions(&self, entry: Element<'t>, system: usize, before: &Fields) -> Vec<Condition> {
         let criteria = entry.child("IncludeCondition");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         let each = comparisons.into_iter().flatten();
         let each = each.filter_map(|comparison| {
-            let field = last(comparison.value, before);
+            let field = before.last(comparison.value, &[], comparison.element);
             if field.is_none() {
                 let remedy =
                     "compare a parameter that stands before, in this container or its base";
@@ -333,4 +331,11 @@ impl<'k, 't> Layouts<'k, 't> {
         });
         each.collect()
     }
+}
+
+/// Refuses an entry with which there are too many.
+fn full<T>(entry: Element<'_>) -> Option<T> {
+    let what = format!("makes more than {FIELDS_MAX} fields of one packet");
+    entry.problem(what, "leave entries out");
+    None
 }

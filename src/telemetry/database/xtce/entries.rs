@@ -6,23 +6,55 @@ use super::places::{Next, Spot};
 use super::shapes::Leaf;
 use super::sizes::{Counted, Size};
 use crate::telemetry::database::extent::{Extent, Place, Room};
-use crate::telemetry::database::field::{Coding, Layout};
+use crate::telemetry::database::field::Layout;
 use crate::telemetry::database::{Condition, Field};
+use std::collections::HashMap;
 
-/// The last field of a value.
-pub(super) fn last(value: Value, fields: &[(Value, Field)]) -> Option<usize> {
-    fields.iter().rposition(|(of, _)| *of == value)
+/// Fields, each with what it is of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    pub(super) all: Vec<(Value, Field)>,
+    /// The last one of each value, and whether there is one more before.
+    last: HashMap<Value, (usize, bool)>,
+}
+
+impl Fields {
+    pub(super) fn push(&mut self, value: Value, field: Field) {
+        let at = self.all.len();
+        let last = self.last.entry(value).or_insert((at, false));
+        *last = (at, last.0 < at);
+        self.all.push((value, field));
+    }
+
+    /// The last field of a value, for a reference where these conditions hold. One that may be missing then, where another one
+    /// stands before, is refused: which of them is meant would differ from packet to packet.
+    pub(super) fn last(
+        &self,
+        value: Value,
+        under: &[Condition],
+        reference: Element<'_>,
+    ) -> Option<usize> {
+        let (at, is_again) = *self.last.get(&value)?;
+        let field = &self.all[at].1;
+        if is_again && !field.valid_if.iter().all(|one| under.contains(one)) {
+            let what = format!(
+                "is by {:?}, which stands before more than once, at last under a condition",
+                field.name
+            );
+            reference.problem(what, "give each of these entries a parameter of its own");
+        }
+        Some(at)
+    }
 }
 
 /// The fields of one entry.
 pub(super) struct Made<'l, 't> {
     pub(super) entry: Element<'t>,
-    /// Those that stand before.
-    pub(super) laid: &'l [(Value, Field)],
+    /// Those that stand before, and then those that are made.
+    pub(super) laid: &'l mut Fields,
     pub(super) valid_if: Vec<Condition>,
     /// Where the next entry begins where this one is not there.
     pub(super) absent: Next,
-    pub(super) fields: Vec<(Value, Field)>,
 }
 
 impl<'t> Made<'_, 't> {
@@ -69,28 +101,15 @@ impl<'t> Made<'_, 't> {
             extent: (!is_plain).then(|| Box::new(extent)),
             valid_if: self.valid_if.clone(),
         };
-        self.fields.push((value, field));
+        self.laid.push(value, field);
         Some(())
     }
 
     /// A size that a field before says.
     fn room(&self, known: &Known<'_, 't>, counted: &Counted<'t>) -> Option<Room> {
         let reference = counted.reference;
-        let is_calibrated = reference.flag("useCalibratedValue", true);
-        let (value, of) = known.value(reference, counted.system)?;
-        let coding = of.coded.layout.coding;
-        if !matches!(coding, Coding::Uint | Coding::Int) {
-            reference.problem("is no whole number", "name a parameter that is one");
-            return None;
-        }
-        if is_calibrated && of.parameter.curve.is_some() {
-            let remedy = "write useCalibratedValue=\"false\", and adjust the value that is sent";
-            reference.problem("takes a size from what a calibrator gives", remedy);
-            return None;
-        }
-        let before = self.laid.len();
-        let own = last(value, &self.fields).map(|at| at + before);
-        let Some(field) = own.or_else(|| last(value, self.laid)) else {
+        let value = known.size(counted)?;
+        let Some(field) = self.laid.last(value, &self.valid_if, self.entry) else {
             let what = format!(
                 "has a size of {:?}, which does not stand before",
                 clipped(reference.attribute("parameterRef").unwrap_or_default())

@@ -8,6 +8,9 @@ use std::collections::HashMap;
 /// Most steps from system to system that all references take, each looked for in every system around.
 const STEPS_MAX: usize = 1 << 22;
 
+/// Longest reference, in bytes.
+const REFERENCE_BYTES_MAX: usize = 1024;
+
 /// What a name may stand for. The same name may stand for one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
@@ -172,7 +175,7 @@ impl<'t> Names<'t> {
         kind: Kind,
         system: usize,
     ) -> Option<usize> {
-        let reference = element.required(attribute)?;
+        let reference = reference(element, attribute)?;
         let found = self.find(reference, kind, system);
         if self.steps.get() > STEPS_MAX {
             let what = format!("is one of references with more than {STEPS_MAX} steps together");
@@ -202,7 +205,7 @@ impl<'t> Names<'t> {
     /// of the parameter. Where it stands for nothing, that is said.
     pub(super) fn value(&self, element: Element<'t>, system: usize) -> Option<(usize, String)> {
         const ATTRIBUTE: &str = "parameterRef";
-        let reference = element.required(ATTRIBUTE)?;
+        let reference = reference(element, ATTRIBUTE)?;
         let whole = self.find(reference, Kind::Parameter, system);
         let whole = whole.map(|at| (at, String::new()));
         let found = whole.or_else(|| self.member(reference, system));
@@ -214,9 +217,9 @@ impl<'t> Names<'t> {
 
     fn find(&self, reference: &str, kind: Kind, system: usize) -> Option<usize> {
         let (systems, name) = reference.rsplit_once('/').unwrap_or(("", reference));
-        let steps = || systems.split('/').filter(|step| !step.is_empty());
+        let steps = || systems.split('/');
         if reference.starts_with('/') {
-            let mut steps = steps();
+            let mut steps = steps().filter(|step| !step.is_empty());
             let root = self.systems.first()?;
             if steps.next() != Some(root.name.as_str()) {
                 return None;
@@ -290,7 +293,7 @@ impl<'t> Names<'t> {
             }
             let system = self.systems.get(at)?;
             at = match step {
-                "." => at,
+                "." | "" => at,
                 ".." => system.parent?,
                 name => *system.children.get(name)?,
             };
@@ -302,6 +305,17 @@ impl<'t> Names<'t> {
         let names = &self.systems.get(system)?.names;
         names.get(&(kind, name.to_owned())).copied()
     }
+}
+
+/// The reference in an attribute, where there is one of a length that can be looked for.
+fn reference<'t>(element: Element<'t>, attribute: &str) -> Option<&'t str> {
+    let reference = element.required(attribute)?;
+    if reference.len() > REFERENCE_BYTES_MAX {
+        let what = format!("has {attribute} of {} bytes", reference.len());
+        element.problem(what, format!("keep it to {REFERENCE_BYTES_MAX}"));
+        return None;
+    }
+    Some(reference)
 }
 
 fn join(system: &str, name: &str) -> String {

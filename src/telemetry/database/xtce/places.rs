@@ -67,6 +67,16 @@ impl Spot {
         })
     }
 
+    /// Where it is no farther off than a packet is long: places are added up.
+    pub(super) fn bounded(self, entry: Element<'_>) -> Option<Spot> {
+        if !(-BITS_MAX..=BITS_MAX).contains(&self.at) {
+            let what = format!("leads to bit {}", self.at);
+            entry.problem(what, format!("a packet has bits 0 to {BITS_MAX}"));
+            return None;
+        }
+        Some(self)
+    }
+
     /// As fields have it, where `bits` from here are in a packet.
     pub(super) fn checked(self, entry: Element<'_>, bits: usize) -> Option<Place> {
         let end = self.at + i64::try_from(bits).ok()?;
@@ -106,10 +116,11 @@ pub(super) fn start(entry: Element<'_>, next: Next) -> Option<Spot> {
         }
     }
     match next {
-        Next::At(spot) => Some(Spot {
+        Next::At(spot) => Spot {
             at: spot.at + offset,
             ..spot
-        }),
+        }
+        .bounded(entry),
         Next::Unknown => None,
     }
 }

@@ -6,8 +6,9 @@ use super::names::{Kind, Names, name};
 use super::places::Spot;
 use super::types::{Origin, Type, read};
 use super::{FIELDS_ALL_MAX, LINE_MAX};
-use crate::telemetry::database::{FIELDS_MAX, NAME_BYTES_MAX};
-use std::collections::HashSet;
+use crate::telemetry::database::{FIELDS_MAX, NAME_BYTES_MAX, is_index};
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Most dimensions of an array.
@@ -21,6 +22,8 @@ pub(super) struct Shape<'t> {
     pub(super) end: Spot,
     /// The longest line of types behind it.
     depth: usize,
+    /// The values by their names, once one of them is looked for.
+    by_name: OnceCell<HashMap<String, usize>>,
 }
 
 /// One value.
@@ -80,7 +83,8 @@ impl<'k, 't> Shapes<'k, 't> {
             return done;
         }
         self.states[at] = State::Busy;
-        let shape = self.make(at, line).map(Rc::new);
+        let made = self.make(at, line).map(Rc::new);
+        let shape = self.names.types[at].element.said(made);
         self.states[at] = State::Done(shape.clone());
         shape
     }
@@ -156,6 +160,7 @@ impl<'k, 't> Shapes<'k, 't> {
                 of,
             }],
             depth,
+            by_name: OnceCell::new(),
         })
     }
 
@@ -178,6 +183,10 @@ impl<'k, 't> Shapes<'k, 't> {
             };
             if !names.insert(name.clone()) {
                 member.problem("has the name of another member", "choose another");
+            }
+            if is_index(&name) {
+                let remedy = "choose a name with a letter: numbers are of elements of arrays";
+                member.problem(format!("has the name {name:?}"), remedy);
             }
             if let Some(all) = &mut shape {
                 self.count(member, of.leaves.len())?;
@@ -212,6 +221,15 @@ impl<'k, 't> Shapes<'k, 't> {
 }
 
 impl<'t> Shape<'t> {
+    /// The place of the value of a name.
+    pub(super) fn leaf(&self, name: &str) -> Option<usize> {
+        let by_name = self.by_name.get_or_init(|| {
+            let each = self.leaves.iter().enumerate();
+            each.map(|(at, leaf)| (leaf.name.clone(), at)).collect()
+        });
+        by_name.get(name).copied()
+    }
+
     /// Puts another one behind, its values named from `name` on.
     fn add(&mut self, element: Element<'t>, name: &str, other: &Shape<'t>) -> Option<()> {
         let (start, before) = (self.end, self.leaves.len());

@@ -51,6 +51,7 @@ pub(super) fn text(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
         let named = value.child("ParameterInstanceRef");
         let named = named.and_then(|named| named.attribute("parameterRef"));
         if named == Some(NO_ROOM) && around.child(ends[1]).is_some() {
+            value.allow(&[], &["ParameterInstanceRef"]);
             (Size::Tag, 0)
         } else {
             (Size::Of(counted(value, system)?), 0)
@@ -111,7 +112,7 @@ pub(super) fn bytes(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
 }
 
 fn missing(encoding: Element<'_>) {
-    if encoding.children().next().is_none() {
+    if encoding.is_bare() {
         encoding.problem("has no SizeInBits", "give it one with a FixedValue");
     }
 }

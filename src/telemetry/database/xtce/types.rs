@@ -61,9 +61,12 @@ pub(super) fn read<'t>(element: Element<'t>, origin: &Origin<'_, 't>) -> Option<
             of.coded.layout.coding = Coding::Bool;
             let is_named = names.iter().any(|name| element.attribute(name).is_some());
             if is_named || origin.base.is_none() {
-                let word =
-                    |name, default: &str| element.attribute(name).unwrap_or(default).to_owned();
-                let labels = [(0, word(names[0], "False")), (1, word(names[1], "True"))];
+                let extended = &of.parameter.labels;
+                let labels = [(0, "False"), (1, "True")].map(|(at, default)| {
+                    let base = extended.get(at).map_or(default, |(_, word)| word);
+                    let own = element.attribute(names[at]).unwrap_or(base);
+                    (i64::from(at == 1), own.to_owned())
+                });
                 of.words = words(&labels, &[]);
                 if is_named {
                     of.parameter.labels = labels.into();
@@ -195,7 +198,10 @@ fn encoded<'t>(
         return origin.base.cloned().or(nowhere);
     };
     let calibrator = encoding.child("DefaultCalibrator");
-    let curve = calibrator.and_then(curve).map(Arc::new);
+    let curve = match calibrator {
+        Some(calibrator) => Some(Arc::new(calibrator.said(curve(calibrator))?)),
+        None => None,
+    };
     let coded = coded(encoding, origin.system)?;
     let mut of = origin.base.cloned().unwrap_or_else(|| Type {
         coded,

@@ -67,12 +67,12 @@ fn hostile_files_are_refused_within_bounds() {
     }
     good(&line(65, &|n| part(n - 1)));
     // Paths to and fro, looked for in each of many systems.
-    let path = "A/../".repeat(6000);
+    let path = "A/../".repeat(200);
     let entry = format!("<ParameterRefEntry parameterRef=\"{path}X\"/>");
     let inner = format!(
         "<TelemetryMetaData><ContainerSet><SequenceContainer name=\"C\"><EntryList>{}</EntryList></SequenceContainer>\
          </ContainerSet></TelemetryMetaData>",
-        entry.repeat(9)
+        entry.repeat(300)
     );
     let systems = 50;
     let inner =

@@ -24,7 +24,7 @@ fn what_is_not_supported_is_refused_by_name() {
         (integer(""), "ParameterRefEntry: is of \"X\", whose type has no encoding, and so no bits; give the type one"),
         (integer("<FloatDataEncoding/>"), "8: IntegerParameterType \"T\"/FloatDataEncoding: is not supported"),
         (integer("<IntegerDataEncoding/><ValidRange minInclusive=\"2\" maxInclusive=\"1\"/>"), "8: IntegerParameterType \"T\"/ValidRange: allows no value; let its maximum"),
-        (integer("<IntegerDataEncoding/><ValidRange/><ValidRange/>"), "ValidRange: is a second range; keep one"),
+        (integer("<IntegerDataEncoding/><ValidRange/><ValidRange/>"), "ValidRange: stands here a second time; keep one"),
         (integer("<IntegerDataEncoding/><ValidRangeSet/>"), "ValidRangeSet: is not supported"),
         (integer("<IntegerDataEncoding/><ContextAlarmList/>"), "ContextAlarmList: is not supported; give a parameter of its own"),
         (attribute("encoding=\"BCD\""), "has encoding = \"BCD\", which is not supported; choose one of unsigned, twosComplement, signMagnitude"),
@@ -339,7 +339,7 @@ fn criteria_that_cannot_be_tested_are_refused() {
                 "<ParameterInstanceRef parameterRef=\"ID\"/><ComparisonOperator>==</ComparisonOperator>\
                  <ParameterInstanceRef parameterRef=\"SEQ\"/>",
             )),
-            "ParameterInstanceRef: is a second ParameterInstanceRef",
+            "ParameterInstanceRef: stands here a second time",
         ),
         (
             base(
