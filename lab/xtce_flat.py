@@ -2,7 +2,7 @@
 single values in one system, which space_packet_parser reads. Shares no code with dunlin.
 
 A value is a parameter of the name by which dunlin knows it: `SYSTEM.PARAMETER.MEMBER.0`. A text behind its size becomes three:
-`NAME#size`, `NAME` as bytes, and `NAME#rest` where its room is fixed.
+`NAME#size`, `NAME` as bytes, and `NAME#rest` where its room is fixed. The `shortDescription` of `NAME` has its `maxSizeInBits`.
 """
 
 import copy
@@ -134,7 +134,7 @@ class Flat:
         number = etree.Element(f"{{{NAMESPACE}}}IntegerParameterType")
         made(number, "IntegerDataEncoding", sizeInBits=bits)
         self.put(f"{channel}#size", number)
-        self.put(channel, self.bytes(channel, 8, 0))
+        self.put(channel, self.bytes(channel, 8, 0), around.get("maxSizeInBits"))
         fixed = child(around, "Fixed", "FixedValue")
         if fixed is not None:
             self.put(f"{channel}#rest", self.bytes(channel, -8, int(fixed.text) - int(bits)))
@@ -147,11 +147,13 @@ class Flat:
         made(value, "LinearAdjustment", slope=str(slope), intercept=str(intercept))
         return of
 
-    def put(self, channel, of):
+    def put(self, channel, of, most=None):
         self.done.add(channel)
         of.set("name", f"{channel} type")
         self.sets[0].append(of)
-        made(self.sets[1], "Parameter", name=channel, parameterTypeRef=f"{channel} type")
+        parameter = made(self.sets[1], "Parameter", name=channel, parameterTypeRef=f"{channel} type")
+        if most:
+            parameter.set("shortDescription", f"maxSizeInBits {most}")
 
     def container(self, path, element):
         out = made(self.sets[2], "SequenceContainer", name=".".join((*path, element.get("name"))))

@@ -72,16 +72,22 @@ def size_of(encoding):
     return fixed, name, adjust or (lambda bits: bits)
 
 
+def most_of(parameter):
+    """Most bits of bytes that are a text."""
+    mark, _, most = (parameter.short_description or "").partition(" ")
+    return int(most) if mark == "maxSizeInBits" else 4096
+
+
 def bits_of(parameter, wanted, chance, before, every):
     """Bits of a random value of a parameter that is as wanted, and how many they are."""
     kind = parameter.parameter_type
     encoding = kind.encoding
     size, of, adjust = size_of(encoding)
-    made_of_it = [size_of(other.parameter_type.encoding) for other in every]
-    adjusts = [adjust for _, name, adjust in made_of_it if name == parameter.name]
+    made_of_it = [(*size_of(other.parameter_type.encoding), most_of(other)) for other in every]
+    adjusts = [(adjust, most) for _, name, adjust, most in made_of_it if name == parameter.name]
     if adjusts:
         numbers = range(min(1 << size, 91))
-        right = [n for n in numbers if all(0 <= adjust(n) <= 4096 and adjust(n) % 8 == 0 for adjust in adjusts)]
+        right = [n for n in numbers if all(0 <= adjust(n) <= most and adjust(n) % 8 == 0 for adjust, most in adjusts)]
         before[parameter.name] = chance.choice(right)
         return before[parameter.name], size
     if of is not None:
@@ -164,7 +170,7 @@ def packets(file, seed, count):
     names = names or list(definition.containers)
     warnings.simplefilter("ignore")
     counts = {}
-    made_of = 0
+    made_of = refused = 0
     while made_of < count:
         name = chance.choice(names)
         root = root_of(definition, name)
@@ -180,6 +186,9 @@ def packets(file, seed, count):
             read = definition.parse_bytes(packet, root_container_name=root)
         except UnrecognizedPacketTypeError:
             # By chance it is of two kinds at once.
+            refused += 1
+            if refused > 10 * count:
+                raise
             continue
         values = {}
         for key, value in read.items():

@@ -167,7 +167,7 @@ install_published() {
         # pip looks for their build systems beside itself, and needs them before it gives a source out of hand.
         "$build/bin/pip" --quiet --disable-pip-version-check download --no-deps --no-build-isolation --no-binary :all: \
             --require-hashes --dest "$into/sources" -r "$wanted"
-        for source in "$into"/sources/*.tar.gz; do tar -xzf "$source" -C "$into"; done
+        for source in "$into"/sources/*.tar.gz; do tar -xzf "$source" -C "$into" --no-same-owner; done
         cp "$wanted" "$into/installed.txt"
     fi
 }

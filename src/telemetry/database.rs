@@ -344,15 +344,22 @@ impl Range {
 impl Parameter {
     /// The value of the curve, none where it has none, or one that is not right; the value itself without a curve.
     pub fn calibrated(&self, value: f64) -> Option<f64> {
-        let found = match &self.curve {
+        let found = self.curved(value)?;
+        self.is_right(value, found).then_some(found)
+    }
+
+    /// The value of the curve, whether or not it is right. This is what limits are of.
+    pub fn curved(&self, value: f64) -> Option<f64> {
+        match &self.curve {
             Some(curve) => curve.at(value),
             None => Some(value).filter(|value| value.is_finite()),
-        };
-        let is_right = |found: &f64| {
-            let valid = self.valid.as_ref();
-            valid.is_none_or(|valid| valid.range.has(if valid.is_raw { value } else { *found }))
-        };
-        found.filter(is_right)
+        }
+    }
+
+    /// Whether a value is right, of which the curve makes another one.
+    pub fn is_right(&self, value: f64, curved: f64) -> bool {
+        let valid = self.valid.as_ref();
+        valid.is_none_or(|valid| valid.range.has(if valid.is_raw { value } else { curved }))
     }
 
     /// The name of a value.

@@ -41,6 +41,8 @@ pub struct Extent {
     pub room: Room,
     /// Width of a number in front, of how many bytes are meant of what follows; 0 where there is none.
     pub tag_bits: usize,
+    /// Most bits of the value, without such a number.
+    pub most_bits: usize,
 }
 
 /// What later fields need of one.
@@ -73,6 +75,7 @@ impl Extent {
             absent: Place::default(),
             room: Room::Fixed,
             tag_bits: 0,
+            most_bits: usize::MAX,
         }
     }
 
@@ -119,7 +122,7 @@ impl Extent {
             _ => at_bits.checked_add(room)?,
         };
         let is_whole = own.bits.is_multiple_of(8) || self.room == Room::Fixed;
-        if end > behind || behind > packet.len() * 8 || !is_whole {
+        if own.bits > self.most_bits || end > behind || behind > packet.len() * 8 || !is_whole {
             return None;
         }
         Some((own.read(packet)?, behind))

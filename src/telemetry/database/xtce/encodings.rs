@@ -12,6 +12,7 @@ pub(super) struct Coded<'t> {
     pub(super) layout: Layout,
     pub(super) size: Size<'t>,
     pub(super) tag_bits: usize,
+    pub(super) most_bits: usize,
 }
 
 impl Coded<'_> {
@@ -25,6 +26,7 @@ impl Coded<'_> {
         },
         size: Size::Nowhere,
         tag_bits: 0,
+        most_bits: usize::MAX,
     };
 }
 
@@ -37,7 +39,6 @@ pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t
         "bitOrder",
         "changeThreshold",
     ];
-    let fixed = |bits: Option<usize>| -> Option<Sized<'t>> { Some((Size::Fixed, bits?, 0)) };
     let (coding, size) = match encoding.name() {
         "IntegerDataEncoding" => {
             encoding.allow(&sized, &["DefaultCalibrator"]);
@@ -51,7 +52,7 @@ pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t
             ];
             (
                 encoding.choice("encoding", &choices),
-                fixed(encoding.number("sizeInBits", Some(8))),
+                encoding.number("sizeInBits", Some(8)).map(Sized::fixed),
             )
         }
         "FloatDataEncoding" => {
@@ -63,7 +64,7 @@ pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t
             ];
             (
                 encoding.choice("encoding", &choices),
-                fixed(encoding.number("sizeInBits", Some(32))),
+                encoding.number("sizeInBits", Some(32)).map(Sized::fixed),
             )
         }
         "StringDataEncoding" => {
@@ -82,7 +83,13 @@ pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t
         ("leastSignificantByteFirst", true),
     ];
     let little_endian = encoding.choice("byteOrder", &orders);
-    let (coding, (size, bits, tag_bits), little_endian) = (coding?, size?, little_endian?);
+    let (coding, sized, little_endian) = (coding?, size?, little_endian?);
+    let Sized {
+        size,
+        bits,
+        tag_bits,
+        most_bits,
+    } = sized;
     let is_fixed = matches!(size, Size::Fixed);
     // Behind a tag there are whole bytes, whatever its width.
     let is_right = coding.allows(bits) || (tag_bits > 0 && bits > 0);
@@ -115,5 +122,6 @@ pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t
         },
         size,
         tag_bits,
+        most_bits,
     })
 }

@@ -90,6 +90,7 @@ impl<'t> Made<'_, 't> {
             absent,
             room,
             tag_bits: coded.tag_bits,
+            most_bits: coded.most_bits,
         };
         let is_plain = extent == Extent::plain(None) && self.valid_if.is_empty();
         let field = Field {

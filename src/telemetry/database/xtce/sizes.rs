@@ -30,8 +30,29 @@ pub(super) struct Counted<'t> {
     pub(super) intercept: f64,
 }
 
-/// Size, bits where it is fixed, and those of a tag.
-pub(super) type Sized<'t> = (Size<'t>, usize, usize);
+/// Room for a value, and what of it the value may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sized<'t> {
+    pub(super) size: Size<'t>,
+    /// Where it is fixed.
+    pub(super) bits: usize,
+    /// Those of a tag.
+    pub(super) tag_bits: usize,
+    /// Most bits, without the tag.
+    pub(super) most_bits: usize,
+}
+
+impl Sized<'_> {
+    /// As many bits as said.
+    pub(super) fn fixed(bits: usize) -> Self {
+        Sized {
+            size: Size::Fixed,
+            bits,
+            tag_bits: 0,
+            most_bits: usize::MAX,
+        }
+    }
+}
 
 /// The size of a `StringDataEncoding`.
 pub(super) fn text(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
@@ -41,8 +62,10 @@ pub(super) fn text(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
         missing(encoding);
         return None;
     };
+    let mut most_bits = usize::MAX;
     let (size, bits) = if around.name() == "Variable" {
         around.allow(&["maxSizeInBits"], &[&["DynamicValue"], &ends[..]].concat());
+        most_bits = around.number("maxSizeInBits", Some(most_bits))?;
         let Some(value) = around.child("DynamicValue") else {
             let remedy = "give it one that names a parameter, or a SizeInBits instead";
             around.problem("has no DynamicValue", remedy);
@@ -76,7 +99,12 @@ pub(super) fn text(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
         Some(leading) => tag(leading, &size, bits)?,
         None => 0,
     };
-    Some((size, bits, tag_bits))
+    Some(Sized {
+        size,
+        bits,
+        tag_bits,
+        most_bits,
+    })
 }
 
 /// The width of a tag, which has room in what is around it.
@@ -100,14 +128,15 @@ pub(super) fn bytes(encoding: Element<'_>, system: usize) -> Option<Sized<'_>> {
     };
     size.allow(&[], &["FixedValue", "DynamicValue"]);
     match size.child("DynamicValue") {
-        Some(value) if size.child("FixedValue").is_none() => {
-            Some((Size::Of(counted(value, system)?), 0, 0))
-        }
+        Some(value) if size.child("FixedValue").is_none() => Some(Sized {
+            size: Size::Of(counted(value, system)?),
+            ..Sized::fixed(0)
+        }),
         Some(value) => {
             value.problem("stands beside a FixedValue", "keep one of them");
             None
         }
-        None => Some((Size::Fixed, size.fixed()?, 0)),
+        None => Some(Sized::fixed(size.fixed()?)),
     }
 }
 

@@ -3,6 +3,7 @@ use super::super::{Found, read as read_file};
 use super::*;
 use std::path::Path;
 
+mod dropped;
 mod extents;
 mod hostile;
 mod kinds;

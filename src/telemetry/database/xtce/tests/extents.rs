@@ -191,3 +191,128 @@ fn conditions_are_comparisons_in_three_elements() {
         assert_eq!(holds, wanted, "{inner}");
     }
 }
+
+/// What is not known neither holds nor does not: what is behind has no place.
+#[test]
+fn a_condition_on_what_the_packet_ends_before_gives_no_value() {
+    let far = "<LocationInContainerInBits referenceLocation=\"containerStart\"><FixedValue>96</FixedValue></LocationInContainerInBits>";
+    let near = "<LocationInContainerInBits referenceLocation=\"containerStart\"><FixedValue>48</FixedValue></LocationInContainerInBits>";
+    let all =
+        entry("N", far) + &entry("X", &(near.to_owned() + &only_if("N", 1))) + &entries(&["Y"]);
+    let all = good(&database(&all));
+    assert_eq!(read(&all, &[8, 9, 0, 0, 0, 0, 1]), "1 8 9");
+    assert_eq!(read(&all, &[8, 9, 0, 0, 0, 0]), "? ? ?");
+    // One that is known not to hold is enough.
+    let both = "<IncludeCondition><ComparisonList><Comparison parameterRef=\"N\" value=\"1\"/><Comparison parameterRef=\"LEN\" \
+                comparisonOperator=\"&gt;\" value=\"9999\"/></ComparisonList></IncludeCondition>";
+    let all = good(&database(
+        &(entry("N", far) + &entry("X", &(near.to_owned() + both))),
+    ));
+    assert_eq!(read(&all, &[8]), "? -");
+}
+
+#[test]
+fn what_stands_several_times_and_may_be_missing_is_no_reference() {
+    let twice = entries(&["N"]) + &entry("X", &only_if("N", 1)) + &entry("X", &only_if("N", 2));
+    let said =
+        "is by \"X\", which stands before more than once, at last under a condition; give each";
+    let dynamic =
+        |all: &str| database(all).replace("parameterRef=\"N\"/><Lin", "parameterRef=\"X\"/><Lin");
+    each_says([
+        (
+            database(&(twice.clone() + &entry("Y", &only_if("X", 5)))),
+            said,
+        ),
+        (dynamic(&(twice.clone() + &entries(&["DATA"]))), said),
+    ]);
+    // Once, at last in every packet, or under the same condition: there is no doubt.
+    let once = entries(&["N"]) + &entry("X", &only_if("N", 1));
+    good(&database(&(once.clone() + &entry("Y", &only_if("X", 5)))));
+    good(&database(
+        &(once + &entries(&["X"]) + &entry("Y", &only_if("X", 5))),
+    ));
+    let all = good(&dynamic(&(twice + &entry("DATA", &only_if("N", 2)))));
+    assert_eq!(read(&all, b"\x02\x06ab"), "2 - 6 \"ab\"");
+}
+
+#[test]
+fn a_size_may_be_of_any_number_with_a_sign() {
+    for (encoding, minus) in [("signMagnitude", 0x86), ("onesComplement", 0xf9)] {
+        let coded = format!("<IntegerDataEncoding encoding=\"{encoding}\"/>");
+        let all = database(&entries(&["N", "DATA"])).replace(
+            "name=\"U8\"><IntegerDataEncoding/>",
+            &format!("name=\"U8\">{coded}"),
+        );
+        let all = good(&all);
+        assert_eq!(read(&all, b"\x06ab"), "6 \"ab\"");
+        assert_eq!(read(&all, &[minus, 1, 2]), "-6 ?");
+    }
+}
+
+/// The place where it would go on without an entry counts for those alone that may be missing.
+#[test]
+fn a_part_before_the_place_that_it_is_in_begins_with_an_entry_of_its_own_place() {
+    let own = "<LocationInContainerInBits referenceLocation=\"containerStart\"><FixedValue>56</FixedValue></LocationInContainerInBits>";
+    let part = "<SequenceContainer name=\"PART\"><EntryList>".to_owned()
+        + &entries(&["N", "DATA"]).replace("\"N\">", &format!("\"N\">{own}"))
+        + "</EntryList></SequenceContainer>";
+    let place = "<LocationInContainerInBits referenceLocation=\"containerStart\"><FixedValue>-8</FixedValue></LocationInContainerInBits>";
+    let all = format!("<ContainerRefEntry containerRef=\"PART\">{place}</ContainerRefEntry>");
+    let all = database(&all).replace("<ContainerSet>", &("<ContainerSet>".to_owned() + &part));
+    let all = good(&all);
+    assert_eq!(read(&all, b"\x06ab"), "6 \"ab\"");
+}
+
+fn string(inner: &str) -> String {
+    let begin = TYPES.find("<StringParameterType name=\"S\"").unwrap();
+    let end = TYPES.find("<StringParameterType name=\"R\"").unwrap();
+    let text = format!(
+        "<StringParameterType name=\"S\"><StringDataEncoding><Variable{inner}</Variable></StringDataEncoding></StringParameterType>"
+    );
+    database(&entries(&["N", "TEXT", "X"])).replace(&TYPES[begin..end], &text)
+}
+
+const OF_N: &str = "<DynamicValue><ParameterInstanceRef parameterRef=\"N\"/><LinearAdjustment slope=\"8\"/></DynamicValue>";
+
+#[test]
+fn a_tag_may_have_the_room_that_a_parameter_says() {
+    let all = good(&string(&format!(
+        ">{OF_N}<LeadingSize sizeInBitsOfSizeTag=\"8\"/>"
+    )));
+    assert_eq!(read(&all, b"\x04\x02abc\x07"), "4 \"ab\" 7");
+    assert_eq!(read(&all, b"\x04\x03abc\x07"), "4 \"abc\" 7");
+    assert_eq!(read(&all, b"\x04\x04abc\x07"), "4 ? ?");
+    assert_eq!(read(&all, b"\x00\x00\x07"), "0 ? ?");
+}
+
+#[test]
+fn a_text_of_more_than_it_may_have_has_no_value() {
+    let plain = good(&string(&format!(" maxSizeInBits=\"24\">{OF_N}")));
+    assert_eq!(read(&plain, b"\x03abc\x07"), "3 \"abc\" 7");
+    assert_eq!(read(&plain, b"\x04abcd\x07"), "4 ? ?");
+    let tagged = good(&string(&format!(
+        " maxSizeInBits=\"16\">{OF_N}<LeadingSize sizeInBitsOfSizeTag=\"8\"/>"
+    )));
+    assert_eq!(read(&tagged, b"\x04\x02abc\x07"), "4 \"ab\" 7");
+    assert_eq!(read(&tagged, b"\x04\x03abc\x07"), "4 ? ?");
+    each_says([(
+        string(&format!(" maxSizeInBits=\"x\">{OF_N}")),
+        "Variable: has maxSizeInBits = \"x\"; write a number",
+    )]);
+}
+
+/// Fields that lie over each other do not make a packet any greater than it may be.
+#[test]
+fn texts_and_bytes_of_a_packet_have_a_bound_together() {
+    let types = "<BinaryParameterType name=\"T\"><BinaryDataEncoding><SizeInBits><FixedValue>480000</FixedValue></SizeInBits></BinaryDataEncoding>\
+                 </BinaryParameterType>";
+    let entry = "<ParameterRefEntry parameterRef=\"X\"><LocationInContainerInBits referenceLocation=\"containerStart\">\
+                 <FixedValue>48</FixedValue></LocationInContainerInBits></ParameterRefEntry>";
+    let x = "<Parameter name=\"X\" parameterTypeRef=\"T\"/>";
+    let all = good(&text(types, x, &entry.repeat(20)));
+    let all = found(&all, &[7; 60_000]);
+    let short = all.iter().map(|(_, found)| *found == Found::Short);
+    // Of 1048576 bytes.
+    assert_eq!(short.clone().filter(|is_short| !is_short).count(), 17);
+    assert!(short.skip(17).all(|is_short| is_short));
+}

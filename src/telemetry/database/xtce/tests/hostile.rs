@@ -182,3 +182,76 @@ fn what_is_changed_by_chance_never_stops_it() {
     }
     assert!(refused > 500, "{refused}");
 }
+
+/// What names a size is looked for once, however many fields are of the type, and each part of a path counts.
+#[test]
+fn references_that_cost_much_are_refused() {
+    let sized = |reference: &str| {
+        let types = format!(
+            "<BinaryParameterType name=\"B\"><BinaryDataEncoding><SizeInBits><DynamicValue><ParameterInstanceRef parameterRef=\"{reference}\"/>\
+             </DynamicValue></SizeInBits></BinaryDataEncoding></BinaryParameterType><ArrayParameterType name=\"T\" arrayTypeRef=\"B\">\
+             <DimensionList><Dimension><StartingIndex><FixedValue>0</FixedValue></StartingIndex><EndingIndex><FixedValue>2000</FixedValue>\
+             </EndingIndex></Dimension></DimensionList></ArrayParameterType>"
+        );
+        let x = "<Parameter name=\"X\" parameterTypeRef=\"T\"/>";
+        text(
+            &types,
+            x,
+            &"<ParameterRefEntry parameterRef=\"X\"/>\n".repeat(2),
+        )
+    };
+    let long = |count: usize| format!(".{}LEN", "/".repeat(count));
+    let said = wrong(&sized(&long(1021)));
+    let wanted = "ParameterInstanceRef: has parameterRef of 1025 bytes; keep it to 1024";
+    assert!(said.contains(wanted), "{said}");
+    // Of each of the 4002 fields that would be four million steps.
+    good(&sized(&long(1020)));
+    let said = wrong(&sized("GONE"));
+    assert_eq!(said.matches("is nowhere").count(), 1, "{said}");
+    let entry = format!("<ParameterRefEntry parameterRef=\"{}\"/>", long(1000));
+    let container = |n: usize| {
+        format!(
+            "<SequenceContainer name=\"C{n}\"><EntryList>{}</EntryList></SequenceContainer>\n",
+            entry.repeat(100)
+        )
+    };
+    let many: String = (0..60).map(container).collect();
+    let many = text("", "", "").replace("</ContainerSet>", &(many + "</ContainerSet>"));
+    let said = wrong(&many);
+    assert!(said.contains("steps together"), "{said}");
+}
+
+/// Empty containers, each of ten of the one before, and each farther off.
+#[test]
+fn places_that_add_up_beyond_a_packet_are_refused() {
+    let part = |of: &str, at: i64| {
+        format!(
+            "<ContainerRefEntry containerRef=\"{of}\"><LocationInContainerInBits><FixedValue>{at}</FixedValue></LocationInContainerInBits>\
+             </ContainerRefEntry>"
+        )
+    };
+    let of = |at: i64, levels: usize| {
+        let each = (1..levels).map(|n| {
+            let inner = part(&format!("C{}", n - 1), 0).repeat(10);
+            format!("<SequenceContainer name=\"C{n}\" abstract=\"true\"><EntryList>{inner}</EntryList></SequenceContainer>\n")
+        });
+        let first = format!(
+            "<SequenceContainer name=\"EMPTY\"><EntryList/></SequenceContainer><SequenceContainer name=\"C0\"><EntryList>{}</EntryList>\
+             </SequenceContainer>\n",
+            part("EMPTY", at)
+        );
+        let all = first + &each.collect::<String>() + "</ContainerSet>";
+        text("", "", "").replace("</ContainerSet>", &all)
+    };
+    for (at, said) in [
+        (
+            500_000,
+            "leads to bit 1000000; a packet has bits 0 to 524336",
+        ),
+        (-500_000, "leads to bit -1000000; a packet has bits 0 to"),
+    ] {
+        let problems = wrong(&of(at, 20));
+        assert!(problems.contains(said), "{problems}");
+    }
+    good(&of(5, 5));
+}

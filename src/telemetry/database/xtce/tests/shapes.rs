@@ -2,8 +2,8 @@
 
 use super::refused::each_says;
 use super::{found, good, text, with, wrong};
-use crate::telemetry::database::Found;
 use crate::telemetry::database::field::Raw;
+use crate::telemetry::database::{Database, Found};
 use std::fmt::Write as _;
 
 const U8: &str =
@@ -73,6 +73,32 @@ fn members_and_elements_are_behind_each_other() {
     let types = inner + U8 + &array("T", "A", &[1]);
     let wanted = [("X.0.M", 1), ("X.0.N", 2), ("X.1.M", 3), ("X.1.N", 4)];
     assert_eq!(values(&types, &[1, 0, 2, 3, 0, 4]), named(&wanted));
+}
+
+/// As many indices as an array has dimensions are of its elements, and no more.
+#[test]
+fn a_parameter_is_known_by_as_many_indices_as_it_has() {
+    let known = |database: &Database, names: &[&str]| {
+        let each = names.iter().map(|name| database.parameter(name).is_some());
+        each.collect::<Vec<_>>()
+    };
+    let two = good(&with(&(U8.to_owned() + &array("T", "U8", &[1, 2]))));
+    let of = ["X", "X.1.2", "X.1.2.3"];
+    assert_eq!(known(&two, &of), [true, true, false]);
+    let one = good(&with(&U8.replace("U8", "T")));
+    assert_eq!(known(&one, &["X.1", "X.1.2"]), [true, false]);
+    // An array of one element may be repeated.
+    let repeated = text(
+        &(U8.to_owned() + &array("T", "U8", &[0])),
+        "<Parameter name=\"X\" parameterTypeRef=\"T\"/>",
+        "<ParameterRefEntry parameterRef=\"X\"><RepeatEntry><Count><FixedValue>2</FixedValue></Count></RepeatEntry></ParameterRefEntry>",
+    );
+    let repeated = good(&repeated);
+    assert_eq!(found(&repeated, &[1, 2])[1].0, "X.1.0");
+    assert_eq!(known(&repeated, &["X.1.0", "X.1.0.0"]), [true, false]);
+    let inner = U8.to_owned() + &array("R", "U8", &[1]) + &aggregate("A", &[("M", "R")]);
+    let nested = good(&with(&(inner + &array("T", "A", &[1]))));
+    assert_eq!(known(&nested, &["X.1.M.1", "X.1.M.1.0"]), [true, false]);
 }
 
 /// `X` with two members, the second of them an array, and an entry where one of them is as said.
@@ -219,6 +245,18 @@ fn what_cannot_be_made_of_types_is_refused() {
         (
             of(&aggregate("T", &[("M.N", "U8")])),
             "has the name \"M.N\"; choose a name without",
+        ),
+        (
+            of(&aggregate("T", &[("0", "U8"), ("1", "U8")])),
+            "Member \"0\": has the name \"0\"; choose a name with a letter: numbers are of",
+        ),
+        (
+            of(&array("T", "U8", &[1])).replace(
+                "</SpaceSystem>",
+                "<SpaceSystem name=\"X\"><TelemetryMetaData><ParameterSet><Parameter name=\"1\" parameterTypeRef=\"U8\"/></ParameterSet>\
+                 </TelemetryMetaData></SpaceSystem></SpaceSystem>",
+            ),
+            "Parameter \"1\": has the name of an element of \"X\"; choose a name with a letter",
         ),
         (
             of(&aggregate("T", &[("M", "T")])),
