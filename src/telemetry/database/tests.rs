@@ -88,6 +88,7 @@ fn fields_of_a_packet() {
     assert_eq!(battery.calibrated(700.0), Some(7.0));
     assert_eq!(database.parameter("mode").unwrap().label(1), Some("safe"));
     assert!(database.parameter("battery.x").is_none() && database.parameter("battery.3").is_some());
+    assert!(database.parameter("battery.3.1").is_none());
 }
 
 #[test]
