@@ -194,17 +194,17 @@ fn references_that_cost_much_are_refused() {
              </EndingIndex></Dimension></DimensionList></ArrayParameterType>"
         );
         let x = "<Parameter name=\"X\" parameterTypeRef=\"T\"/>";
-        text(
-            &types,
-            x,
-            &"<ParameterRefEntry parameterRef=\"X\"/>\n".repeat(2),
-        )
+        let entries = "<ParameterRefEntry parameterRef=\"X\"/>\n".repeat(2);
+        let other = format!(
+            "<SequenceContainer name=\"Q\" abstract=\"true\"><EntryList><ParameterRefEntry parameterRef=\"LEN\"/>{entries}</EntryList></SequenceContainer></ContainerSet>"
+        );
+        text(&types, x, &entries).replace("</ContainerSet>", &other)
     };
     let long = |count: usize| format!(".{}LEN", "/".repeat(count));
     let said = wrong(&sized(&long(1021)));
     let wanted = "ParameterInstanceRef: has parameterRef of 1025 bytes; keep it to 1024";
     assert!(said.contains(wanted), "{said}");
-    // Of each of the 4002 fields that would be four million steps.
+    // Of each of the 8004 fields that would be eight million steps.
     good(&sized(&long(1020)));
     let said = wrong(&sized("GONE"));
     assert_eq!(said.matches("is nowhere").count(), 1, "{said}");
