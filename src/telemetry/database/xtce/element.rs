@@ -10,7 +10,7 @@ const NOTES: [&str; 3] = ["LongDescription", "AliasSet", "AncillaryDataSet"];
 const NOTE: &str = "shortDescription";
 
 /// Elements that may stand beside others of the same name.
-const SEVERAL: [&str; 17] = [
+const SEVERAL: [&str; 16] = [
     "SpaceSystem",
     "ParameterRefEntry",
     "ArrayParameterRefEntry",
@@ -20,11 +20,10 @@ const SEVERAL: [&str; 17] = [
     "Dimension",
     "Enumeration",
     "Member",
-    "PhysicalAddressSet",
     "SplinePoint",
     "Term",
     "Unit",
-    // Of these there is one, and all that is in them is read, or passed over aloud.
+    // Each of these is passed over aloud.
     "AlgorithmSet",
     "CommandMetaData",
     "ServiceSet",

@@ -31,7 +31,7 @@ impl Coded<'_> {
 }
 
 /// The bits of an encoding.
-pub(super) fn coded<'t>(encoding: Element<'t>, system: usize) -> Option<Coded<'t>> {
+pub(super) fn coded(encoding: Element<'_>, system: usize) -> Option<Coded<'_>> {
     let sized = [
         "sizeInBits",
         "encoding",

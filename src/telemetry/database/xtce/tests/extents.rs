@@ -310,7 +310,7 @@ fn texts_and_bytes_of_a_packet_have_a_bound_together() {
                  <FixedValue>48</FixedValue></LocationInContainerInBits></ParameterRefEntry>";
     let x = "<Parameter name=\"X\" parameterTypeRef=\"T\"/>";
     let all = good(&text(types, x, &entry.repeat(20)));
-    let all = found(&all, &[7; 60_000]);
+    let all = found(&all, &vec![7; 60_000]);
     let short = all.iter().map(|(_, found)| *found == Found::Short);
     // Of 1048576 bytes.
     assert_eq!(short.clone().filter(|is_short| !is_short).count(), 17);
