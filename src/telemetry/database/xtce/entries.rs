@@ -14,15 +14,17 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
     pub(super) all: Vec<(Value, Field)>,
-    /// The last one of each value, and whether there is one more before.
+    /// The last one of each value, and whether one before is there under other conditions.
     last: HashMap<Value, (usize, bool)>,
 }
 
 impl Fields {
     pub(super) fn push(&mut self, value: Value, field: Field) {
         let at = self.all.len();
-        let last = self.last.entry(value).or_insert((at, false));
-        *last = (at, last.0 < at);
+        let (last, differs) = self.last.get(&value).copied().unwrap_or((at, false));
+        let other = self.all.get(last);
+        let differs = differs || other.is_some_and(|(_, other)| other.valid_if != field.valid_if);
+        self.last.insert(value, (at, differs));
         self.all.push((value, field));
     }
 
@@ -34,9 +36,9 @@ impl Fields {
         under: &[Condition],
         reference: Element<'_>,
     ) -> Option<usize> {
-        let (at, is_again) = *self.last.get(&value)?;
+        let (at, differs) = *self.last.get(&value)?;
         let field = &self.all[at].1;
-        if is_again && !field.valid_if.iter().all(|one| under.contains(one)) {
+        if differs && !field.valid_if.iter().all(|one| under.contains(one)) {
             let what = format!(
                 "is by {:?}, which stands before more than once, at last under a condition",
                 field.name

@@ -227,6 +227,10 @@ fn what_stands_several_times_and_may_be_missing_is_no_reference() {
     ]);
     // Once, at last in every packet, or under the same condition: there is no doubt.
     let once = entries(&["N"]) + &entry("X", &only_if("N", 1));
+    let same = once.clone() + &entry("X", &only_if("N", 1)) + &entry("Y", &only_if("X", 5));
+    let same = good(&database(&same));
+    assert_eq!(read(&same, &[1, 4, 5, 9]), "1 4 5 9");
+    assert_eq!(read(&same, &[1, 5, 4, 9]), "1 5 4 -");
     good(&database(&(once.clone() + &entry("Y", &only_if("X", 5)))));
     good(&database(
         &(once + &entries(&["X"]) + &entry("Y", &only_if("X", 5))),
