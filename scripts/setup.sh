@@ -156,6 +156,22 @@ install_lab() {
     fi
 }
 
+# Sources of packages that have XTCE files and recorded packets in them, into target/lab/published.
+install_published() {
+    local wanted=lab/published/sources.txt into=target/lab/published build=target/lab/publishers source
+    if ! cmp -s "$wanted" "$into/installed.txt"; then
+        install_lab lab/published/requirements.txt "$build"
+        say "fetching XTCE files that others published into $into"
+        rm -rf "$into"
+        mkdir -p "$into/sources"
+        # pip looks for their build systems beside itself, and needs them before it gives a source out of hand.
+        "$build/bin/pip" --quiet --disable-pip-version-check download --no-deps --no-build-isolation --no-binary :all: \
+            --require-hashes --dest "$into/sources" -r "$wanted"
+        for source in "$into"/sources/*.tar.gz; do tar -xzf "$source" -C "$into" --no-same-owner; done
+        cp "$wanted" "$into/installed.txt"
+    fi
+}
+
 # cargo_tool NAME VERSION [CARGO ARGUMENTS]: any version that is there will do for a tool that only runs tests.
 cargo_tool() {
     local name=$1 version=$2
@@ -182,6 +198,7 @@ setup_test() {
     install_packages "${packages_run[@]}" "${packages_interop[@]}" "${packages_test[@]}"
     install_rust
     install_lab
+    install_published
     cargo_tool cargo-nextest "$nextest_version" --no-default-features --features default-no-update
     cargo_tool cargo-deny "$deny_version"
 }

@@ -49,7 +49,7 @@ pub struct Channel {
 /// A measured value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// Of a `Kind::Float` channel.
+    /// Of a `Kind::Float` channel; of a `Kind::Int` one where it is beyond 64 bits with a sign.
     Float(f64),
     /// Of a `Kind::Int` channel.
     Int(i64),

@@ -1,16 +1,20 @@
 //! Telemetry databases in XTCE: the same packets are read by them as by the same database in TOML, and as by a reader of
-//! others' making; xtce/example.rs is for the one of the example. In xtce/decode.rs, what the command line makes of a recording by them.
+//! others' making; xtce/example.rs is for the one of the example, xtce/published.rs for those that others published. In
+//! xtce/decode.rs, what the command line makes of a recording by them.
 #![cfg(feature = "xtce")]
 
 #[path = "xtce/decode.rs"]
 mod decode;
 #[path = "xtce/example.rs"]
 mod example;
+#[path = "xtce/published.rs"]
+mod published;
 mod support;
 
-use dunlin::telemetry::database::field::Raw;
-use dunlin::telemetry::database::{Database, Found, read};
+use dunlin::telemetry::database::field::{Coding, Raw};
+use dunlin::telemetry::database::{Database, Field, Found, read};
 use serde_json::Value as Json;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::{dunlin, lab};
@@ -89,7 +93,7 @@ fn the_samples_are_valid_by_the_schema_of_the_standard() {
     let mut reader = lab("xtce_reader.py");
     let ended = reader
         .arg("check")
-        .args(["craft.xml", "more.xml", example::XTCE].map(file))
+        .args(["craft.xml", "more.xml", "nested.xml", example::XTCE].map(file))
         .output()
         .unwrap();
     assert!(
@@ -99,63 +103,126 @@ fn the_samples_are_valid_by_the_schema_of_the_standard() {
     );
 }
 
+/// How many values there were, of curves, and with labels.
+#[derive(Default)]
+struct Met {
+    values: usize,
+    curved: usize,
+    labels: usize,
+}
+
+/// Asserts that a database reads from a packet what another reader read: what it is in bits, and what it means.
+fn agrees(database: &Database, line: &Json, met: &mut Met) {
+    let packet = hex(line["hex"].as_str().unwrap());
+    let kind = database.packet(&packet).expect("a packet of the database");
+    assert_eq!(kind.name, line["container"].as_str().unwrap(), "{line}");
+    let theirs = line["values"].as_object().unwrap();
+    // What stands around a text is of their database alone.
+    let theirs = |name: &str| theirs.get(name).filter(|_| !name.contains('#'));
+    let mut names = HashSet::new();
+    kind.read(&packet, |field, found| {
+        let Found::Value(raw) = found else {
+            panic!("{} of {line}: {found:?}", field.name);
+        };
+        let theirs = theirs(&field.name).unwrap_or_else(|| panic!("{} of {line}", field.name));
+        assert!(
+            is_same(field, &raw, &theirs["raw"]),
+            "{} of {line}: {raw:?}",
+            field.name
+        );
+        assert!(names.insert(field.name.clone()), "{} of {line}", field.name);
+        met.values += 1;
+        let parameter = database.parameter(&field.name).unwrap();
+        if parameter.curve.is_some() {
+            let value = parameter.calibrated(raw.number().unwrap()).unwrap();
+            assert!(
+                is_near(value, theirs["value"].as_str().unwrap()),
+                "{} of {line}: {value}",
+                field.name
+            );
+            met.curved += 1;
+        }
+        if let (Raw::Int(number), false) = (&raw, parameter.labels.is_empty()) {
+            assert_eq!(parameter.label(*number), theirs["value"].as_str(), "{line}");
+            met.labels += 1;
+        }
+    });
+    let all = line["values"].as_object().unwrap();
+    let all = all.keys().filter(|name| !name.contains('#'));
+    assert_eq!(all.count(), names.len(), "{line}");
+}
+
+/// Whether a value is what another reader has: a number, the bits of one with a point, or bytes.
+fn is_same(field: &Field, raw: &Raw, theirs: &Json) -> bool {
+    let Json::String(wanted) = theirs else {
+        let whole = theirs.as_u64().filter(|whole| *whole > i64::MAX as u64);
+        return match whole {
+            Some(whole) => *raw == Raw::Float(whole as f64),
+            None => theirs.as_i64().map(|whole| whole.to_string()) == Some(said(raw)),
+        };
+    };
+    match raw {
+        Raw::Float(value) if value.is_nan() => {
+            f64::from_bits(u64::from_str_radix(wanted, 16).unwrap()).is_nan()
+        }
+        Raw::Bytes(bytes) if field.layout.coding == Coding::Text => {
+            let wanted = hex(wanted);
+            wanted.split(|byte| *byte == 0).next() == Some(bytes)
+        }
+        other => said(other) == *wanted,
+    }
+}
+
 #[test]
 fn space_packet_parser_reads_the_same_from_random_packets() {
     let (xtce, toml) = (database("craft.xml"), database("craft.toml"));
-    let (mut packets, mut values, mut curved, mut labels) = (0, 0, 0, 0);
+    let mut met = Met::default();
     for seed in 1..=3 {
         for line in theirs("craft.xml", seed, 400) {
             let packet = hex(line["hex"].as_str().unwrap());
-            assert_eq!(
-                xtce.packet(&packet).unwrap().name,
-                line["container"].as_str().unwrap()
-            );
-            let ours = found(&xtce, &packet);
-            assert_eq!(ours, found(&toml, &packet), "{line}");
-            let theirs = line["values"].as_object().unwrap();
-            assert_eq!(ours.len(), theirs.len(), "{line}");
-            let kind = xtce.packet(&packet).unwrap();
-            kind.read(&packet, |field, found| {
-                let Found::Value(raw) = found else {
-                    panic!("{} of {line}: {found:?}", field.name);
-                };
-                let theirs = &theirs[&field.name];
-                let wanted = match &theirs["raw"] {
-                    Json::String(text) => text.clone(),
-                    number => number.to_string(),
-                };
-                let is_nan = said(&raw) == "nan"
-                    && f64::from_bits(u64::from_str_radix(&wanted, 16).unwrap()).is_nan();
-                assert!(
-                    is_nan || said(&raw) == wanted,
-                    "{} of {line}: {raw:?}",
-                    field.name
-                );
-                values += 1;
-                let parameter = xtce.parameter(&field.name).unwrap();
-                if parameter.curve.is_some() {
-                    let value = parameter.calibrated(raw.number().unwrap()).unwrap();
-                    assert!(
-                        is_near(value, theirs["value"].as_str().unwrap()),
-                        "{} of {line}: {value}",
-                        field.name
-                    );
-                    curved += 1;
-                }
-                if let (Raw::Int(number), false) = (&raw, parameter.labels.is_empty()) {
-                    assert_eq!(parameter.label(*number), theirs["value"].as_str(), "{line}");
-                    labels += 1;
-                }
-            });
-            packets += 1;
+            assert_eq!(found(&xtce, &packet), found(&toml, &packet), "{line}");
+            agrees(&xtce, &line, &mut met);
         }
     }
-    assert_eq!(packets, 1200);
+    let Met {
+        values,
+        curved,
+        labels,
+    } = met;
     assert!(
         values > 12_000 && curved > 1000 && labels > 2000,
         "{values} {curved} {labels}"
     );
-    eprintln!("{packets} packets, {values} values, {curved} of curves, {labels} with labels");
+    eprintln!("1200 packets, {values} values, {curved} of curves, {labels} with labels");
+}
+
+/// It reads them from the same database with all values apart.
+#[test]
+fn values_of_arrays_and_aggregates_and_of_any_size_are_read_the_same() {
+    let nested = database("nested.xml");
+    let mut met = Met::default();
+    for seed in 1..=2 {
+        for line in theirs("nested.xml", seed, 400) {
+            agrees(&nested, &line, &mut met);
+        }
+    }
+    assert!(
+        met.values > 20_000 && met.curved > 9000 && met.labels > 1500,
+        "{} {} {}",
+        met.values,
+        met.curved,
+        met.labels
+    );
+    for (name, unit, is_limited) in [
+        ("Camera.CHANNELS.1.GRID.1.2", Some("K"), true),
+        ("Camera.SENT", None, false),
+        ("Camera.LASTED", Some("d"), false),
+        ("TIME", Some("s"), false),
+    ] {
+        let parameter = nested.parameter(name).unwrap();
+        assert_eq!(parameter.unit.as_deref(), unit, "{name}");
+        assert_eq!(parameter.limits.is_some(), is_limited, "{name}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! XTCE (docs/telemetry.md), or not at all; it never changes afterwards.
 
 pub mod curve;
+pub mod extent;
 pub mod field;
 pub mod limit;
 mod read;
@@ -13,6 +14,7 @@ use super::packet::{HEADER_BYTES, Header};
 use super::pus::Issue;
 use crate::config::Problem;
 use curve::Curve;
+use extent::{Before, Extent, Place};
 use field::{Layout, Raw};
 use limit::Limits;
 use std::collections::HashMap;
@@ -38,9 +40,13 @@ pub struct Database {
     /// Packets that no APID tells, for those that no other one takes.
     others: Vec<Packet>,
     parameters: HashMap<String, Parameter>,
+    arrays: Arrays,
     /// What of the file is not of telemetry and was not read, for people.
     pub passed: Vec<String>,
 }
+
+/// How many indices the names of elements have behind those of arrays, where that may be more than one.
+type Arrays = HashMap<String, usize>;
 
 /// What tells packets apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +75,8 @@ pub struct Field {
     pub name: String,
     /// Where it is.
     pub layout: Layout,
+    /// What the packet says of its place and size; none where that is all in the layout.
+    pub extent: Option<Box<Extent>>,
     /// Unless each of these holds it has no value.
     pub valid_if: Vec<Condition>,
 }
@@ -113,6 +121,19 @@ pub struct Parameter {
     pub limits: Option<Limits>,
     /// Names of values before the curve, in order.
     pub labels: Arc<[(i64, String)]>,
+    /// Names of several values each, from the first to the last one, in order.
+    pub ranges: Arc<[(i64, i64, String)]>,
+    /// Which values are right; all without one.
+    pub valid: Option<Valid>,
+}
+
+/// Values that a parameter may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Valid {
+    /// The values.
+    pub range: Range,
+    /// Whether they are those before the curve.
+    pub is_raw: bool,
 }
 
 /// What became of a field.
@@ -122,9 +143,13 @@ pub enum Found {
     Value(Raw),
     /// Its condition does not hold.
     Invalid,
-    /// The packet ends before it does.
+    /// The packet ends before it does, or before a value that its condition is on, or says a size for it that cannot be; or
+    /// texts and bytes before it have all the room that they may have.
     Short,
 }
+
+/// Most bytes of all texts and bytes of one packet: fields may overlap.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Largest text of a database, in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
@@ -187,14 +212,16 @@ impl Database {
             .or_else(|| self.others.iter().find(takes))
     }
 
-    /// What is known of a name. An array's elements, `NAME.0` and so on, share what is known of `NAME`.
+    /// What is known of a name. An array's elements, `NAME.0`, or `NAME.0.0` of one that has two dimensions and so on, share
+    /// what is known of `NAME`.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
-        let element = || {
-            let (array, index) = name.rsplit_once('.')?;
-            let is_index = !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit());
-            self.parameters.get(array).filter(|_| is_index)
-        };
-        self.parameters.get(name).or_else(element)
+        let arrays = std::iter::successors(Some(name), |name| array(name));
+        let mut known = arrays
+            .enumerate()
+            .filter_map(|(indices, name)| Some((indices, name, self.parameters.get(name)?)));
+        let (indices, name, parameter) = known.next()?;
+        let most = || self.arrays.get(name).copied().unwrap_or(1);
+        (indices <= 1 || indices <= most()).then_some(parameter)
     }
 
     /// Packets, fields, parameters.
@@ -205,26 +232,82 @@ impl Database {
     }
 }
 
+/// The array that a name is of an element of.
+fn array(name: &str) -> Option<&str> {
+    let (array, index) = name.rsplit_once('.')?;
+    is_index(index).then_some(array)
+}
+
+/// Whether a part of a name is the index of an element.
+fn is_index(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 impl Packet {
     /// Reads all fields of a packet, in order.
     pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found)) {
-        // Numbers of the fields before, for conditions.
-        let mut numbers = Vec::with_capacity(self.fields.len());
+        let mut before: Vec<Before> = Vec::with_capacity(self.fields.len());
+        let mut left = VALUE_BYTES_MAX;
         for field in &self.fields {
-            let holds = field.valid_if.iter().all(|condition| {
-                let number: &Option<f64> = &numbers[condition.field];
-                number.is_some_and(|number| condition.range.has(number))
-            });
-            let found = if holds {
-                field.layout.read(bytes).map_or(Found::Short, Found::Value)
-            } else {
-                Found::Invalid
+            let (found, end_bits) = match field.holds(&before) {
+                Some(true) => {
+                    let read = field.read(bytes, &before).filter(|(raw, _)| match raw {
+                        Raw::Bytes(value) => {
+                            let rest = left.checked_sub(value.len());
+                            left = rest.unwrap_or(0);
+                            rest.is_some()
+                        }
+                        _ => true,
+                    });
+                    read.map_or((Found::Short, None), |(raw, end)| {
+                        (Found::Value(raw), Some(end))
+                    })
+                }
+                Some(false) => {
+                    let absent = field.extent.as_ref().map(|extent| extent.absent);
+                    let end = absent.and_then(|absent: Place| absent.absolute(&before));
+                    (Found::Invalid, end)
+                }
+                None => (Found::Short, None),
             };
-            numbers.push(match &found {
+            let is_short = found == Found::Short;
+            let number = match &found {
                 Found::Value(raw) => raw.number(),
                 _ => None,
+            };
+            before.push(Before {
+                number,
+                end_bits,
+                is_short,
             });
             out(field, found);
+        }
+    }
+}
+
+impl Field {
+    /// Whether its conditions hold; none where a value that they are on is beyond the end of the packet.
+    fn holds(&self, before: &[Before]) -> Option<bool> {
+        let mut holds = Some(true);
+        for condition in &self.valid_if {
+            let of = before[condition.field];
+            if of.is_short {
+                holds = None;
+            } else if !of.number.is_some_and(|number| condition.range.has(number)) {
+                return Some(false);
+            }
+        }
+        holds
+    }
+
+    /// Its value and the bit behind it.
+    fn read(&self, packet: &[u8], before: &[Before]) -> Option<(Raw, usize)> {
+        match &self.extent {
+            None => Some((
+                self.layout.read(packet)?,
+                self.layout.at_bits + self.layout.bits,
+            )),
+            Some(extent) => extent.read(self.layout, packet, before),
         }
     }
 }
@@ -259,12 +342,24 @@ impl Range {
 }
 
 impl Parameter {
-    /// The value of the curve, none where it has none; the value itself without a curve.
+    /// The value of the curve, none where it has none, or one that is not right; the value itself without a curve.
     pub fn calibrated(&self, value: f64) -> Option<f64> {
+        let found = self.curved(value)?;
+        self.is_right(value, found).then_some(found)
+    }
+
+    /// The value of the curve, whether or not it is right. This is what limits are of.
+    pub fn curved(&self, value: f64) -> Option<f64> {
         match &self.curve {
             Some(curve) => curve.at(value),
             None => Some(value).filter(|value| value.is_finite()),
         }
+    }
+
+    /// Whether a value is right, of which the curve makes another one.
+    pub fn is_right(&self, value: f64, curved: f64) -> bool {
+        let valid = self.valid.as_ref();
+        valid.is_none_or(|valid| valid.range.has(if valid.is_raw { value } else { curved }))
     }
 
     /// The name of a value.
@@ -272,7 +367,12 @@ impl Parameter {
         let at = self
             .labels
             .binary_search_by_key(&value, |(known, _)| *known);
-        at.ok().map(|at| self.labels[at].1.as_str())
+        let one = at.ok().map(|at| self.labels[at].1.as_str());
+        one.or_else(|| {
+            let behind = self.ranges.partition_point(|(first, ..)| *first <= value);
+            let (_, last, label) = self.ranges.get(behind.checked_sub(1)?)?;
+            (value <= *last).then_some(label)
+        })
     }
 }
 

@@ -119,10 +119,9 @@ impl State {
             reply: None,
         };
         let is_usable = *quality != Quality::Bad;
-        let found = plan
-            .parameter
-            .calibrated(value.as_f64())
-            .filter(|_| is_usable);
+        let raw = value.as_f64();
+        let curved = plan.parameter.curved(raw).filter(|_| is_usable);
+        let found = curved.filter(|curved| plan.parameter.is_right(raw, *curved));
         let (value_out, quality_out) = match found {
             Some(found) if plan.parameter.curve.is_some() => (Value::Float(found), *quality),
             Some(_) => (*value, *quality),
@@ -136,10 +135,8 @@ impl State {
             value: value_out,
             quality: quality_out,
         }));
-        let Some(found) = found else {
-            return true;
-        };
         let number = match value {
+            _ if found.is_none() => None,
             Value::Int(number) => Some(*number),
             Value::Bool(flag) => Some(i64::from(*flag)),
             Value::Float(_) => None,
@@ -158,7 +155,9 @@ impl State {
             }
         }
         let limits = plan.parameter.limits.as_ref();
-        if let Some(level) = limits.and_then(|limits| self.watch.take(found, limits)) {
+        // A value that is not right is beyond a limit all the same.
+        let watched = limits.zip(curved);
+        if let Some(level) = watched.and_then(|(limits, curved)| self.watch.take(curved, limits)) {
             made.alarms.push(at(Body::Sample {
                 channel: Arc::clone(&plan.alarm),
                 value: Value::Int(level.number()),

@@ -55,7 +55,9 @@ impl Extract {
 fn channels(packet: &Packet, version: &Arc<str>) -> Vec<Arc<Channel>> {
     let each = packet.fields.iter().map(|field| {
         let kind = match field.layout.coding {
-            Coding::Uint | Coding::Int => Kind::Int,
+            Coding::Uint | Coding::Int | Coding::SignMagnitude | Coding::OnesComplement => {
+                Kind::Int
+            }
             Coding::Float | Coding::Mil1750a => Kind::Float,
             Coding::Bool => Kind::Bool,
             Coding::Text | Coding::Bytes => Kind::Frame,

@@ -7,6 +7,10 @@ pub enum Coding {
     Uint,
     /// A number in two's complement.
     Int,
+    /// A sign and, behind it, a number without one.
+    SignMagnitude,
+    /// A number whose bits are all turned where it is negative.
+    OnesComplement,
     /// IEEE 754, of 16, 32 or 64 bits.
     Float,
     /// MIL-STD-1750A, of 32 or 48 bits.
@@ -21,9 +25,11 @@ pub enum Coding {
 
 impl Coding {
     /// By name, for configurations.
-    pub const NAMES: [(&'static str, Coding); 7] = [
+    pub const NAMES: [(&'static str, Coding); 9] = [
         ("uint", Coding::Uint),
         ("int", Coding::Int),
+        ("sign_magnitude", Coding::SignMagnitude),
+        ("ones_complement", Coding::OnesComplement),
         ("float", Coding::Float),
         ("mil1750a", Coding::Mil1750a),
         ("bool", Coding::Bool),
@@ -34,8 +40,8 @@ impl Coding {
     /// Whether there is such a field of so many bits.
     pub fn allows(self, bits: usize) -> bool {
         match self {
-            Coding::Uint | Coding::Bool => (1..=63).contains(&bits),
-            Coding::Int => (1..=64).contains(&bits),
+            Coding::Uint | Coding::Int | Coding::Bool => (1..=64).contains(&bits),
+            Coding::SignMagnitude | Coding::OnesComplement => (2..=64).contains(&bits),
             Coding::Float => [16, 32, 64].contains(&bits),
             Coding::Mil1750a => [32, 48].contains(&bits),
             Coding::Text | Coding::Bytes => bits > 0 && bits.is_multiple_of(8),
@@ -48,7 +54,7 @@ impl Coding {
 pub enum Raw {
     /// Whole.
     Int(i64),
-    /// Not whole, or not finite.
+    /// Not whole, or not finite; or of 64 bits without a sign, and beyond what is `Int`.
     Float(f64),
     /// Yes or no.
     Bool(bool),
@@ -88,8 +94,12 @@ impl Layout {
             return None;
         }
         Some(match self.coding {
-            Coding::Uint => Raw::Int(self.word(packet).cast_signed()),
+            Coding::Uint => {
+                let word = self.word(packet);
+                i64::try_from(word).map_or(Raw::Float(word as f64), Raw::Int)
+            }
             Coding::Int => Raw::Int(signed(self.word(packet), self.bits)),
+            Coding::SignMagnitude | Coding::OnesComplement => Raw::Int(self.negated(packet)),
             Coding::Bool => Raw::Bool(self.word(packet) != 0),
             Coding::Float => Raw::Float(ieee(self.word(packet), self.bits)),
             Coding::Mil1750a => Raw::Float(mil1750a(self.word(packet), self.bits)),
@@ -119,6 +129,19 @@ impl Layout {
             word.swap_bytes() >> (64 - self.bits)
         } else {
             word
+        }
+    }
+
+    /// The number of a sign and what it turns: all bits behind it, or the meaning of these.
+    fn negated(&self, packet: &[u8]) -> i64 {
+        let (word, sign) = (self.word(packet), 1 << (self.bits - 1));
+        let rest = (word & (sign - 1)).cast_signed();
+        if word & sign == 0 {
+            rest
+        } else if self.coding == Coding::SignMagnitude {
+            -rest
+        } else {
+            rest - (sign - 1).cast_signed()
         }
     }
 

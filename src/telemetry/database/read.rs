@@ -71,6 +71,7 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
         packets,
         others: Vec::new(),
         parameters,
+        arrays: HashMap::new(),
         passed: Vec::new(),
     })
 }
@@ -206,6 +207,7 @@ fn fields(packet: &mut Section<'_>) -> Vec<Field> {
             fields.push(Field {
                 name,
                 layout,
+                extent: None,
                 valid_if: valid_if.clone(),
             });
         }
@@ -248,7 +250,7 @@ fn field(
     let size = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);
     if !coding.allows(size(bits)) {
         let what = format_args!("is {bits}, which this type cannot have");
-        let remedy = "uint and bool have 1 to 63 bits, int to 64, float 16, 32 or 64, mil1750a 32 or 48, text and bytes whole bytes";
+        let remedy = "uint, int and bool have 1 to 64 bits, sign_magnitude and ones_complement 2 to 64, float 16, 32 or 64, mil1750a 32 or 48, text and bytes whole bytes";
         section.problem("bits", what, remedy);
         return None;
     }
@@ -340,6 +342,8 @@ fn parameter(mut section: Section<'_>, curves: &Curves) -> Parameter {
         unit,
         limits: limits(&mut section),
         labels: labels.into(),
+        ranges: Arc::default(),
+        valid: None,
     }
 }
 

@@ -36,10 +36,15 @@ pub(super) fn check(code: &str) -> Result<(), UnitError> {
     if !(1..=BYTES_MAX).contains(&code.len()) {
         return Err(UnitError::Length);
     }
-    // A slash may stand first: `/min`.
+    // A slash may stand first: `/min`. Those in a note are of no meaning: `{counts/s}`.
+    let mut is_note = false;
+    let is_between = |character: char| {
+        is_note = character == '{' || (is_note && character != '}');
+        !is_note && ['.', '/'].contains(&character)
+    };
     code.strip_prefix('/')
         .unwrap_or(code)
-        .split(['.', '/'])
+        .split(is_between)
         .try_for_each(term)
 }
 
@@ -97,16 +102,43 @@ mod tests {
     #[test]
     fn codes() {
         for right in [
-            "1", "%", "V", "mV", "Cel", "kPa", "m/s", "m/s2", "m.s-2", "/min", "KiBy/s", "deg/s",
-            "uT", "{count}", "V{rms}", "kW.h", "dB", "MBy", "rad/s", "K-1", "10", "Ohm", "kOhm",
-            "[degF]", "bit/s", "Mibit/s", "dam", "s-1",
+            "1",
+            "%",
+            "V",
+            "mV",
+            "Cel",
+            "kPa",
+            "m/s",
+            "m/s2",
+            "m.s-2",
+            "/min",
+            "KiBy/s",
+            "deg/s",
+            "uT",
+            "{count}",
+            "V{rms}",
+            "kW.h",
+            "dB",
+            "MBy",
+            "rad/s",
+            "K-1",
+            "10",
+            "Ohm",
+            "kOhm",
+            "[degF]",
+            "bit/s",
+            "Mibit/s",
+            "dam",
+            "s-1",
+            "{counts/s}",
+            "{a.b}/m{c/d}.s",
         ] {
             let is_ten = right == "10";
             assert_eq!(check(right).is_err(), is_ten, "{right}");
         }
         for wrong in [
             "", "v", "volt", "m/", "m..s", "°C", "mm/ss", "m-", "V{", "V{}}", "kmin", "-1", "kk",
-            "s--1",
+            "s--1", "{a/b", "{a}/b}", "{a/{b}}",
         ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

@@ -5,27 +5,41 @@ mod calibrators;
 mod comparisons;
 mod containers;
 mod element;
+mod encodings;
+mod entries;
 mod names;
+mod places;
+mod shapes;
+mod sizes;
 mod tree;
 mod types;
 
 use super::field::{Coding, Layout};
-use super::{Database, Key, Packet, Range, Test};
+use super::{
+    Arrays, Database, ENTRIES_MAX, Key, NAME_BYTES_MAX, Packet, Parameter, Range, Test, array,
+};
 use crate::config::Problem;
 use comparisons::Known;
 use containers::{Laid, Layouts};
 use element::Element;
-use names::{Kind, Names};
+use names::{Kind, Named, Names};
+use shapes::{Shape, Shapes};
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::iter::successors;
 use std::rc::Rc;
 use tree::Tree;
 
+/// Longest line of containers or types, each based on, or part of, the next one.
+const LINE_MAX: usize = 64;
+/// Most fields of all containers, most values of all types, and of all parameters.
+const FIELDS_ALL_MAX: usize = 4 * ENTRIES_MAX;
 /// Most kinds of packet of one APID.
 const KINDS_MAX: usize = 1024;
 /// Most kinds of packet that no APID tells.
 const OTHERS_MAX: usize = 256;
-/// Longest version, in bytes.
+/// What of a version is kept, in bytes.
 const VERSION_BYTES_MAX: usize = 63;
 
 /// Reads a database; or all its problems, in the order of their lines.
@@ -41,37 +55,21 @@ pub(super) fn read(text: &str) -> Result<Database, Vec<Problem>> {
 
 fn database(root: Element<'_>, text: &str) -> Database {
     let names = Names::read(root);
-    let types: Vec<_> = names
-        .types
-        .iter()
-        .map(|named| types::read(named.element))
-        .collect();
-    let mut parameters = HashMap::new();
-    let mut of_parameters = Vec::new();
-    for named in &names.parameters {
-        let element = named.element;
-        element.allow(
-            &["name", "parameterTypeRef", "initialValue"],
-            &["ParameterProperties"],
-        );
-        if let Some(properties) = element.child("ParameterProperties") {
-            properties.allow(&["dataSource", "readOnly", "persistence"], &["SystemName"]);
-        }
-        let at = names.resolve(element, "parameterTypeRef", Kind::Type, named.system);
-        let of = at.and_then(|at| types.get(at)?.clone());
-        if let Some(of) = &of {
-            parameters.insert(named.path.clone(), of.parameter.clone());
-        }
-        of_parameters.push(of);
+    let mut shapes = Shapes::new(&names);
+    for (at, named) in names.types.iter().enumerate() {
+        shapes.shape(at, named.element, 0);
     }
-    let known = Known {
-        names: &names,
-        types: &of_parameters,
-    };
+    let of_parameters: Vec<_> = names
+        .parameters
+        .iter()
+        .map(|named| shape(named, &names, &mut shapes))
+        .collect();
+    let (parameters, arrays) = parameters(&names, &of_parameters);
+    let known = Known::new(&names, &of_parameters);
     let (packets, others) = kinds(&names, Layouts::new(known));
     let passed = names.passed.iter().map(|element| {
         let (name, line) = (element.name(), element.line());
-        format!("{name} on line {line} is not read: it says nothing of telemetry")
+        format!("{name} on line {line} is not read: no field of a packet is by it")
     });
     let sum = crc32c::crc32c(text.as_bytes());
     Database {
@@ -80,8 +78,87 @@ fn database(root: Element<'_>, text: &str) -> Database {
         packets,
         others,
         parameters,
+        arrays,
         passed: passed.collect(),
     }
+}
+
+/// The shape of a parameter.
+fn shape<'t>(
+    named: &Named<'t>,
+    names: &Names<'t>,
+    shapes: &mut Shapes<'_, 't>,
+) -> Option<Rc<Shape<'t>>> {
+    let element = named.element;
+    element.allow(
+        &["name", "parameterTypeRef", "initialValue"],
+        &["ParameterProperties"],
+    );
+    if let Some(properties) = element.child("ParameterProperties") {
+        properties.allow(
+            &["dataSource", "readOnly", "persistence"],
+            &["SystemName", "PhysicalAddressSet"],
+        );
+    }
+    let at = names.resolve(element, "parameterTypeRef", Kind::Type, named.system)?;
+    shapes.shape(at, element, 0)
+}
+
+/// What is known of each value, by its name; the elements of an array have one together.
+fn parameters<'t>(
+    names: &Names<'t>,
+    shapes: &[Option<Rc<Shape<'t>>>],
+) -> (HashMap<String, Parameter>, Arrays) {
+    let (mut parameters, mut arrays, mut all) = (HashMap::new(), Arrays::new(), 0);
+    for (at, (named, shape)) in names.parameters.iter().zip(shapes).enumerate() {
+        let Some(shape) = shape else { continue };
+        all += shape.leaves.len();
+        if all > FIELDS_ALL_MAX {
+            let what =
+                format!("is one of parameters with more than {FIELDS_ALL_MAX} values together");
+            let remedy = "split the database by what is needed";
+            named.element.problem(what, remedy);
+            break;
+        }
+        for leaf in &shape.leaves {
+            let line = successors(Some(leaf.name.as_str()), |name| array(name));
+            let (indices, whole) = line.enumerate().last().unwrap_or_default();
+            let name = format!("{}{whole}", named.path);
+            // An entry may repeat an array of one element.
+            let indices = indices + usize::from(shape.leaves.len() == 1);
+            if indices > 1 {
+                arrays.insert(name.clone(), indices);
+            }
+            if named.path.len() + leaf.name.len() > NAME_BYTES_MAX {
+                let what = format!("makes the name {name:?}");
+                let remedy = format!("keep it to {NAME_BYTES_MAX} bytes");
+                named.element.problem(what, remedy);
+                break;
+            }
+            match parameters.entry(name) {
+                Entry::Vacant(free) => {
+                    free.insert((at, leaf.of.parameter.clone()));
+                }
+                Entry::Occupied(known) if known.get().0 != at => {
+                    let what = format!("makes the name {:?}, which another value has", known.key());
+                    named
+                        .element
+                        .problem(what, "choose another name for one of them");
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+    }
+    for named in &names.parameters {
+        let mut arrays = successors(array(&named.path), |name| array(name));
+        if let Some(whole) = arrays.find(|name| parameters.contains_key(*name)) {
+            let what = format!("has the name of an element of {whole:?}");
+            named.element.problem(what, "choose a name with a letter");
+        }
+    }
+    let each = parameters.into_iter();
+    let known = each.map(|(name, (_, known))| (name, known)).collect();
+    (known, arrays)
 }
 
 /// What the header calls the file.
@@ -89,13 +166,13 @@ fn version(root: Element<'_>) -> String {
     let header = root.child("Header");
     let given = header.and_then(|header| header.attribute("version").or(header.attribute("date")));
     let given = given.unwrap_or("xtce");
-    if given.len() > VERSION_BYTES_MAX || given.contains(char::is_control) {
-        let remedy = format!("choose one of at most {VERSION_BYTES_MAX} bytes");
+    if given.contains(char::is_control) {
+        let remedy = "write one line without tabs";
         header
             .unwrap_or(root)
             .problem("has a version that cannot be used", remedy);
     }
-    given.to_owned()
+    given[..given.floor_char_boundary(VERSION_BYTES_MAX)].to_owned()
 }
 
 type Kinds = (HashMap<Key, Vec<Packet>>, Vec<Packet>);
@@ -123,12 +200,12 @@ fn kinds<'t>(names: &Names<'t>, mut layouts: Layouts<'_, 't>) -> Kinds {
             kind[base] = true;
         }
         if !named.element.flag("abstract", false) && !is_only_part {
-            let fields = laid.fields.iter().map(|(_, field)| field.clone()).collect();
+            let fields = laid.fields.all.iter().map(|(_, field)| field.clone());
             add(
                 named.element,
                 named.path.clone(),
                 &laid.tests,
-                fields,
+                fields.collect(),
                 &mut kinds,
             );
         }

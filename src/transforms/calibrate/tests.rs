@@ -137,3 +137,18 @@ fn only_the_channels_that_are_meant() {
     let out = rig.apply(vec![int("temp", 50), int("mode", 1)]);
     assert_eq!(said(&out[0]), ["temp 10 Cel", "mode 1 1"]);
 }
+
+/// What may be wrong with a value does not hide that it is beyond a limit.
+#[cfg(feature = "xtce")]
+#[test]
+fn a_value_that_is_not_right_is_watched_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = "<SpaceSystem name='S'><TelemetryMetaData><ParameterTypeSet><IntegerParameterType name='T'><IntegerDataEncoding/>\
+        <ValidRange maxInclusive='60'/><DefaultAlarm><StaticAlarmRanges><CriticalRange maxInclusive='50'/></StaticAlarmRanges></DefaultAlarm>\
+        </IntegerParameterType></ParameterTypeSet><ParameterSet><Parameter name='temp' parameterTypeRef='T'/></ParameterSet>\
+        </TelemetryMetaData></SpaceSystem>";
+    let mut rig = Rig::with_database("calibrate", dir.path(), database, "");
+    let out = rig.apply(vec![int("temp", 40), int("temp", 70)]);
+    assert_eq!(said(&out[0]), ["temp.alarm 2 1"]);
+    assert_eq!(said(&out[1]), ["temp 40 1", "temp 70 1 !"]);
+}

@@ -3,7 +3,7 @@
 use super::element::{Element, clipped};
 use crate::telemetry::database::curve::{Curve, Outside, POINTS_MAX, Points};
 use crate::telemetry::database::limit::Limits;
-use crate::telemetry::database::units;
+use crate::telemetry::database::{Range, Valid, units};
 
 /// The curve of a `DefaultCalibrator`.
 pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
@@ -13,7 +13,7 @@ pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
         Some(polynomial) if polynomial.name() == kinds[0] => terms(polynomial),
         Some(spline) => points(spline),
         None => {
-            if element.children().next().is_none() {
+            if element.is_bare() {
                 element.problem(
                     "has no calibrator",
                     format!("give it {}", kinds.join(" or ")),
@@ -82,11 +82,9 @@ fn points(element: Element<'_>) -> Option<Curve> {
         point.allow(&["raw", "calibrated", "order"], &[]);
         let (_, _) = (point.required("raw"), point.required("calibrated"));
         let own: Option<u32> = point.number("order", order);
-        if own != order && element.attribute("order").is_some() {
-            point.problem(
-                "has another order than its calibrator",
-                "give all points the same",
-            );
+        if own != order {
+            let remedy = "give the calibrator an order, and all points the same or none";
+            point.problem("has another order than its calibrator", remedy);
         }
         points.extend(point.finite("raw").zip(point.finite("calibrated")));
     }
@@ -197,17 +195,35 @@ pub(super) fn limits(alarm: Element<'_>) -> Option<Limits> {
 
 const ALL: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
+/// The values that a `ValidRange` allows.
+pub(super) fn valid(element: Element<'_>) -> Valid {
+    const OF: &str = "validRangeAppliesToCalibrated";
+    element.allow(&[&SIDES[..], &[OF]].concat(), &[]);
+    let (low, high) = sides(element);
+    if low > high {
+        element.problem("allows no value", "let its maximum be above its minimum");
+    }
+    Valid {
+        range: Range::between(low, high),
+        is_raw: !element.flag(OF, true),
+    }
+}
+
 /// The least and the greatest value that is no alarm.
 fn range(element: Element<'_>) -> (f64, f64) {
-    element.allow(
-        &[
-            "minInclusive",
-            "minExclusive",
-            "maxInclusive",
-            "maxExclusive",
-        ],
-        &[],
-    );
+    element.allow(&SIDES, &[]);
+    sides(element)
+}
+
+const SIDES: [&str; 4] = [
+    "minInclusive",
+    "minExclusive",
+    "maxInclusive",
+    "maxExclusive",
+];
+
+/// The least and the greatest value of a range.
+fn sides(element: Element<'_>) -> (f64, f64) {
     let side = |inclusive: &str, exclusive: &str, next: fn(f64) -> f64| {
         let (least, beyond) = (element.finite(inclusive), element.finite(exclusive));
         if least.is_some() && beyond.is_some() {

@@ -1,28 +1,21 @@
 //! Containers, each with those it is made of, as the fields of a packet.
 
-use super::comparisons::{Comparison, Known, read};
+use super::comparisons::{Known, read};
 use super::element::Element;
+use super::entries::{Fields, Made};
 use super::names::{Kind, Named};
-use crate::telemetry::database::field::Layout;
-use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Field, Test};
-use crate::telemetry::packet::PACKET_BYTES_MAX;
+use super::places::{Next, Spot, repeat, start};
+use super::{FIELDS_ALL_MAX, LINE_MAX};
+use crate::telemetry::database::extent::{Extent, Room};
+use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Test};
 use std::rc::Rc;
 
-/// Longest line of containers, each based on, or part of, the next one.
-const LINE_MAX: usize = 64;
-/// Most fields of all containers.
-const ALL_FIELDS_MAX: usize = 4 * ENTRIES_MAX;
 /// Most comparisons of all containers and their fields, each counted wherever it holds.
 const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
-/// Longest packet, in bits.
-#[expect(clippy::cast_possible_wrap, reason = "half a million")]
-const BITS_MAX: i64 = 8 * PACKET_BYTES_MAX as i64;
-
 /// A container with all that it has from others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Laid {
-    /// Each with its parameter.
-    pub(super) fields: Vec<(usize, Field)>,
+    pub(super) fields: Fields,
     /// What tells it from what it is based on.
     pub(super) tests: Vec<Test>,
     /// The container it is based on.
@@ -33,21 +26,8 @@ pub(super) struct Laid {
     depth: usize,
     /// Where the next entry begins.
     next: Next,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    At(i64),
-    /// It depends on whether the entry of this line is there.
-    Open(usize),
-    /// Something is wrong before.
-    Unknown,
-}
-
-impl Default for Next {
-    fn default() -> Next {
-        Next::At(0)
-    }
+    /// Whether there were more fields than a packet may have.
+    is_full: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -102,18 +82,25 @@ impl<'k, 't> Layouts<'k, 't> {
             return done;
         }
         self.states[at] = State::Busy;
-        let laid = self.lay(at, line).map(Rc::new);
+        let made = self.lay(at, line).map(Rc::new);
+        let laid = self.known.names.containers[at].element.said(made);
         self.states[at] = State::Done(laid.clone());
         laid
     }
 
     fn lay(&mut self, at: usize, line: usize) -> Option<Laid> {
-        if self.all_fields > ALL_FIELDS_MAX || self.all_comparisons > ALL_COMPARISONS_MAX {
+        if self.all_fields > FIELDS_ALL_MAX || self.all_comparisons > ALL_COMPARISONS_MAX {
             return None;
         }
         let named: &'k Named<'t> = &self.known.names.containers[at];
         let (element, system) = (named.element, named.system);
-        element.allow(&["name", "abstract"], &["EntryList", "BaseContainer"]);
+        let parts = [
+            "EntryList",
+            "BaseContainer",
+            "DefaultRateInStream",
+            "RateInStreamSet",
+        ];
+        element.allow(&["name", "abstract"], &parts);
         let mut laid = match element.child("BaseContainer") {
             Some(base) => self.base(base, system, line)?,
             None => Laid::default(),
@@ -122,33 +109,39 @@ impl<'k, 't> Layouts<'k, 't> {
             element.problem("has no EntryList", "give it one, which may be empty");
             return None;
         };
-        list.allow(&[], &["ParameterRefEntry", "ContainerRefEntry"]);
+        let entries = [
+            "ParameterRefEntry",
+            "ArrayParameterRefEntry",
+            "ContainerRefEntry",
+        ];
+        list.allow(&[], &entries);
         for entry in list.children() {
-            let place = match entry.name() {
-                "ParameterRefEntry" => self.parameter(entry, system, &laid),
+            let next = match entry.name() {
+                "ParameterRefEntry" | "ArrayParameterRefEntry" => {
+                    self.parameter(entry, system, &mut laid)
+                }
                 "ContainerRefEntry" => self.part(entry, system, &mut laid, line),
                 _ => continue,
             };
-            let Some((fields, next)) = place else {
-                laid.next = Next::Unknown;
-                continue;
-            };
-            laid.next = next;
-            self.all_fields += fields.len();
-            if laid.fields.len() + fields.len() > FIELDS_MAX {
-                let what = format!("makes more than {FIELDS_MAX} fields of one packet");
-                entry.problem(what, "leave entries out");
+            if self.all_fields > FIELDS_ALL_MAX {
+                break;
+            }
+            laid.next = entry.said(next).unwrap_or(Next::Unknown);
+            if laid.is_full {
                 return None;
             }
-            laid.fields.extend(fields);
         }
-        if self.all_fields > ALL_FIELDS_MAX {
+        if self.all_fields > FIELDS_ALL_MAX {
             let what =
-                format!("is one of containers with more than {ALL_FIELDS_MAX} fields together");
+                format!("is one of containers with more than {FIELDS_ALL_MAX} fields together");
             element.problem(what, "split the database by what is needed");
             return None;
         }
-        let conditions = laid.fields.iter().map(|(_, field)| field.valid_if.len());
+        let conditions = laid
+            .fields
+            .all
+            .iter()
+            .map(|(_, field)| field.valid_if.len());
         self.all_comparisons += laid.tests.len() + conditions.sum::<usize>();
         if self.all_comparisons > ALL_COMPARISONS_MAX {
             let what = format!(
@@ -166,26 +159,31 @@ impl<'k, 't> Layouts<'k, 't> {
         let names = self.known.names;
         let base = names.resolve(element, "containerRef", Kind::Container, system)?;
         let mut laid = Laid::clone(&*self.laid(base, element, line + 1)?);
-        self.all_fields += laid.fields.len();
+        self.all_fields += laid.fields.all.len();
         laid.base = Some(base);
         laid.bases += 1;
         laid.depth += 1;
         let criteria = element.child("RestrictionCriteria");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         for comparison in comparisons.into_iter().flatten() {
-            let Some(at) = field(&comparison, &laid.fields) else {
+            let Some(at) = laid.fields.last(comparison.value, &[], comparison.element) else {
                 let remedy = "compare a parameter of the containers that this one is based on";
                 comparison
                     .element
                     .problem("compares what is not in the base container", remedy);
                 continue;
             };
-            let (_, field) = &laid.fields[at];
-            if !field.valid_if.is_empty() {
-                let remedy = "compare a parameter that is in every packet";
-                comparison
-                    .element
-                    .problem("compares what may not be there", remedy);
+            let (_, field) = &laid.fields.all[at];
+            if field.extent.is_some() {
+                let (what, remedy) = if field.valid_if.is_empty() {
+                    let remedy =
+                        "compare a parameter in front of those that may be missing or of any size";
+                    ("compares what has no fixed place", remedy)
+                } else {
+                    let remedy = "compare a parameter that is in every packet";
+                    ("compares what may not be there", remedy)
+                };
+                comparison.element.problem(what, remedy);
             }
             laid.tests.push(Test {
                 layout: field.layout,
@@ -196,12 +194,7 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 
     /// The fields of a parameter, and where the next entry begins.
-    fn parameter(
-        &self,
-        entry: Element<'t>,
-        system: usize,
-        laid: &Laid,
-    ) -> Option<(Vec<(usize, Field)>, Next)> {
+    fn parameter(&mut self, entry: Element<'t>, system: usize, laid: &mut Laid) -> Option<Next> {
         let parts = [
             "LocationInContainerInBits",
             "RepeatEntry",
@@ -213,39 +206,46 @@ impl<'k, 't> Layouts<'k, 't> {
         let repeat = entry.child("RepeatEntry").map(repeat);
         let names = self.known.names;
         let parameter = names.resolve(entry, "parameterRef", Kind::Parameter, system)?;
-        let layout = self.known.types.get(parameter)?.as_ref()?.layout;
-        let (count, gap_bits) = match repeat {
+        let shape = self.known.shape(parameter)?;
+        let (count, gap) = match repeat {
             Some(repeat) => (Some(repeat?.0), repeat?.1),
             None => (None, 0),
         };
-        let path = &names.parameters[parameter].path;
-        let (start, bits) = (start?, i64::try_from(layout.bits).ok()?);
-        let stride = bits + gap_bits;
-        let end = start + stride * (count.unwrap_or(1) - 1) + bits;
-        bounded(entry, start, end)?;
-        let mut fields = Vec::new();
-        for at in 0..count.unwrap_or(1) {
-            let layout = Layout {
-                at_bits: usize::try_from(start + at * stride).ok()?,
-                ..layout
-            };
-            let name = match count {
-                Some(_) => format!("{path}.{at}"),
-                None => path.clone(),
-            };
-            let field = Field {
-                name,
-                layout,
-                valid_if: valid_if.clone(),
-            };
-            fields.push((parameter, field));
+        if count.is_some() && shape.leaves.len() > 1 {
+            let remedy = "name an ArrayParameterType of it instead";
+            entry.problem("repeats what is several values", remedy);
+            return None;
         }
-        let next = if valid_if.is_empty() {
-            Next::At(end)
-        } else {
-            Next::Open(entry.line())
+        let (mut next, absent) = (start?, laid.next);
+        let mut made = Made {
+            entry,
+            laid: &mut laid.fields,
+            valid_if,
+            absent,
         };
-        Some((fields, next))
+        for at in 0..count.unwrap_or(1) {
+            next.at += if at > 0 { gap } else { 0 };
+            let path = &names.parameters[parameter].path;
+            let path = match count {
+                Some(_) => &format!("{path}.{at}"),
+                None => path,
+            };
+            let before = made.laid.all.len();
+            if before + shape.leaves.len() > FIELDS_MAX {
+                laid.is_full = true;
+                return full(entry);
+            }
+            self.all_fields += shape.leaves.len();
+            for (index, leaf) in shape.leaves.iter().enumerate() {
+                let spot = leaf.spot.within(next, before);
+                made.add(&self.known, (parameter, index), path, leaf, spot)?;
+            }
+            next = shape.end.within(next, before);
+        }
+        if !made.valid_if.is_empty() {
+            next = Spot::behind(made.laid.all.len() - 1);
+        }
+        Some(Next::At(next))
     }
 
     /// The fields of a container within another one.
@@ -255,7 +255,7 @@ impl<'k, 't> Layouts<'k, 't> {
         system: usize,
         laid: &mut Laid,
         line: usize,
-    ) -> Option<(Vec<(usize, Field)>, Next)> {
+    ) -> Option<Next> {
         entry.allow(&["containerRef"], &["LocationInContainerInBits"]);
         let start = start(entry, laid.next);
         let names = self.known.names;
@@ -267,35 +267,56 @@ impl<'k, 't> Layouts<'k, 't> {
             let remedy = "name a container without a RestrictionCriteria";
             entry.problem("names a container that is told from its base", remedy);
         }
-        let start = start?;
-        let mut fields = part.fields.clone();
-        for (_, field) in &mut fields {
-            let own = i64::try_from(field.layout.at_bits).ok()?;
-            let bits = i64::try_from(field.layout.bits).ok()?;
-            bounded(entry, start, start + own + bits)?;
-            field.layout.at_bits = usize::try_from(start + own).ok()?;
-            for condition in &mut field.valid_if {
-                condition.field += laid.fields.len();
-            }
+        let (start, before) = (start?, laid.fields.all.len());
+        self.all_fields += part.fields.all.len();
+        if before + part.fields.all.len() > FIELDS_MAX {
+            laid.is_full = true;
+            return full(entry);
         }
-        let next = match part.next {
-            Next::At(end) => Next::At(start + end),
-            other => other,
-        };
-        Some((fields, next))
+        for (value, field) in &part.fields.all {
+            let mut field = field.clone();
+            let own = Spot {
+                behind: field.extent.as_ref().and_then(|extent| extent.behind),
+                at: i64::try_from(field.layout.at_bits).ok()?,
+            };
+            let place = own
+                .within(start, before)
+                .checked(entry, field.layout.bits)?;
+            field.layout.at_bits = place.at_bits;
+            for condition in &mut field.valid_if {
+                condition.field += before;
+            }
+            let is_moved = place.behind.is_some();
+            if is_moved && field.extent.is_none() {
+                field.extent = Some(Box::new(Extent::plain(place.behind)));
+            }
+            if let Some(extent) = &mut field.extent {
+                extent.behind = place.behind;
+                if !field.valid_if.is_empty() {
+                    let absent = Spot {
+                        behind: extent.absent.behind,
+                        at: i64::try_from(extent.absent.at_bits).ok()?,
+                    };
+                    extent.absent = absent.within(start, before).checked(entry, 0)?;
+                }
+                if let Room::Of { field, .. } = &mut extent.room {
+                    *field += before;
+                }
+            }
+            laid.fields.push(*value, field);
+        }
+        Some(match part.next {
+            Next::At(end) => Next::At(end.within(start, before).bounded(entry)?),
+            Next::Unknown => Next::Unknown,
+        })
     }
 
-    fn conditions(
-        &self,
-        entry: Element<'t>,
-        system: usize,
-        before: &[(usize, Field)],
-    ) -> Vec<Condition> {
+    fn conditions(&self, entry: Element<'t>, system: usize, before: &Fields) -> Vec<Condition> {
         let criteria = entry.child("IncludeCondition");
         let comparisons = criteria.map(|criteria| read(criteria, &self.known, system));
         let each = comparisons.into_iter().flatten();
         let each = each.filter_map(|comparison| {
-            let field = field(&comparison, before);
+            let field = before.last(comparison.value, &[], comparison.element);
             if field.is_none() {
                 let remedy =
                     "compare a parameter that stands before, in this container or its base";
@@ -312,79 +333,9 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 }
 
-/// The last field of the parameter that is compared.
-fn field(comparison: &Comparison<'_>, fields: &[(usize, Field)]) -> Option<usize> {
-    fields
-        .iter()
-        .rposition(|(parameter, _)| *parameter == comparison.parameter)
-}
-
-fn bounded(entry: Element<'_>, start: i64, end: i64) -> Option<()> {
-    if start < 0 || end > BITS_MAX {
-        let what = format!("leads from bit {start} to bit {end}");
-        entry.problem(what, format!("a packet has bits 0 to {BITS_MAX}"));
-        return None;
-    }
-    Some(())
-}
-
-/// Where an entry begins.
-fn start(entry: Element<'_>, next: Next) -> Option<i64> {
-    let mut offset = 0;
-    if let Some(location) = entry.child("LocationInContainerInBits") {
-        location.allow(&["referenceLocation"], &["FixedValue"]);
-        let references = [("previousEntry", false), ("containerStart", true)];
-        let from_start = location.choice("referenceLocation", &references)?;
-        offset = location.fixed::<i64>()?;
-        if !(-BITS_MAX..=BITS_MAX).contains(&offset) {
-            location.problem(
-                format!("is {offset}"),
-                format!("a packet has {BITS_MAX} bits"),
-            );
-            return None;
-        }
-        if from_start {
-            return Some(offset);
-        }
-    }
-    match next {
-        Next::At(at) => Some(at + offset),
-        Next::Open(line) => {
-            let what = format!("has no fixed place: the entry of line {line} may be missing");
-            let remedy =
-                "give it a LocationInContainerInBits with referenceLocation=\"containerStart\"";
-            entry.problem(what, remedy);
-            None
-        }
-        Next::Unknown => None,
-    }
-}
-
-/// How often, and with how many bits between.
-fn repeat(element: Element<'_>) -> Option<(i64, i64)> {
-    element.allow(&[], &["Count", "Offset"]);
-    let number = |name: &str| {
-        let child = element.child(name)?;
-        child.allow(&[], &["FixedValue"]);
-        child.fixed::<i64>()
-    };
-    if element.child("Count").is_none() {
-        element.problem("has no Count", "give it one with a FixedValue");
-    }
-    let count = number("Count")?;
-    let gap = if element.child("Offset").is_some() {
-        number("Offset")?
-    } else {
-        0
-    };
-    let is_right = usize::try_from(count).is_ok_and(|count| (1..=FIELDS_MAX).contains(&count));
-    if !is_right || !(0..=BITS_MAX).contains(&gap) {
-        let what = format!("repeats {count} times with {gap} bits between");
-        element.problem(
-            what,
-            format!("choose 1 to {FIELDS_MAX} times, and no negative Offset"),
-        );
-        return None;
-    }
-    Some((count, gap))
+/// Refuses an entry with which there are too many.
+fn full<T>(entry: Element<'_>) -> Option<T> {
+    let what = format!("makes more than {FIELDS_MAX} fields of one packet");
+    entry.problem(what, "leave entries out");
+    None
 }

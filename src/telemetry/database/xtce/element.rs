@@ -9,6 +9,27 @@ const NOTES: [&str; 3] = ["LongDescription", "AliasSet", "AncillaryDataSet"];
 /// Attributes of the same kind.
 const NOTE: &str = "shortDescription";
 
+/// Elements that may stand beside others of the same name.
+const SEVERAL: [&str; 16] = [
+    "SpaceSystem",
+    "ParameterRefEntry",
+    "ArrayParameterRefEntry",
+    "ContainerRefEntry",
+    "Comparison",
+    "Condition",
+    "Dimension",
+    "Enumeration",
+    "Member",
+    "SplinePoint",
+    "Term",
+    "Unit",
+    // Each of these is passed over aloud.
+    "AlgorithmSet",
+    "CommandMetaData",
+    "ServiceSet",
+    "StreamSet",
+];
+
 /// What of a text from the file is shown.
 const SHOWN_CHARACTERS: usize = 80;
 
@@ -58,13 +79,34 @@ impl<'t> Element<'t> {
         self.children().find(|child| child.name() == name)
     }
 
-    /// The one child of these names; a second one is refused as one more `what`.
+    /// Whether it holds nothing but notes.
+    pub(super) fn is_bare(&self) -> bool {
+        self.children().all(|child| NOTES.contains(&child.name()))
+    }
+
+    /// What was made of it. Where that is nothing, something has been said, or it is now: nothing vanishes in silence.
+    pub(super) fn said<T>(&self, made: Option<T>) -> Option<T> {
+        if made.is_none() && !self.tree.has_problems() {
+            self.problem("cannot be read", "compare it with docs/telemetry.md");
+        }
+        made
+    }
+
+    /// Its place among the elements of its file.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The one child of these names; one more of another name is refused as one more `what`.
     pub(super) fn only(&self, names: &[&str], what: &str) -> Option<Element<'t>> {
         let mut found = self
             .children()
             .filter(|child| names.contains(&child.name()));
-        let (first, second) = (found.next(), found.next());
-        if let Some(second) = second {
+        let first = found.next();
+        // `allow` refuses those of the same name.
+        if let Some(second) =
+            found.find(|other| first.is_some_and(|first| first.name() != other.name()))
+        {
             second.problem(format!("is a second {what}"), "keep one of them");
         }
         first
@@ -111,15 +153,8 @@ impl<'t> Element<'t> {
                 child.refuse(children);
             }
         }
-        let several = [
-            "EntryList",
-            "UnitSet",
-            "DefaultAlarm",
-            "DefaultCalibrator",
-            "SizeInBits",
-        ];
-        for name in several.into_iter().filter(|name| children.contains(name)) {
-            if let Some(second) = self.children().filter(|child| child.name() == name).nth(1) {
+        for name in children.iter().filter(|name| !SEVERAL.contains(name)) {
+            if let Some(second) = self.children().filter(|child| child.name() == *name).nth(1) {
                 second.problem("stands here a second time", "keep one of them");
             }
         }
@@ -136,26 +171,19 @@ impl<'t> Element<'t> {
                 "write a PolynomialCalibrator, or a SplineCalibrator through points of it"
                     .to_owned()
             }
-            "ArrayParameterType" => {
-                "name the type of an element, with a RepeatEntry where it is used".to_owned()
-            }
-            "AggregateParameterType" => "name a parameter for each member".to_owned(),
-            "AbsoluteTimeParameterType" | "RelativeTimeParameterType" => {
-                "write an IntegerParameterType, or read times with decode_ccsds".to_owned()
-            }
             "WatchRange" | "DistressRange" | "SevereRange" => {
                 "use WarningRange for yellow and CriticalRange for red".to_owned()
             }
-            "BooleanExpression" | "CustomAlgorithm" => {
+            "ORedConditions" | "CustomAlgorithm" => {
                 "write a Comparison, or a ComparisonList of which all must hold".to_owned()
             }
-            "DynamicValue" | "DiscreteLookupList" | "Variable" | "LeadingSize" => {
-                "give a fixed size".to_owned()
+            "DynamicValue" | "DiscreteLookupList" => "give a fixed number".to_owned(),
+            "ErrorDetectCorrect" => {
+                "take it out: what checks a packet is the transform check_crc".to_owned()
             }
-            "ValidRange" => "take it out, or give the limits as a DefaultAlarm".to_owned(),
-            "MessageSet" | "StreamSet" | "AlgorithmSet" => {
-                "take it out: packets come from decode_ccsds, and nothing else is computed"
-                    .to_owned()
+            "OffsetFrom" => "take it out: what a time counts from is not added".to_owned(),
+            "MessageSet" => {
+                "take it out, and give its containers a RestrictionCriteria each".to_owned()
             }
             _ if instead.is_empty() => "take it out".to_owned(),
             _ => format!("take it out, or use {}", instead.join(", ")),
@@ -235,7 +263,7 @@ impl<'t> Element<'t> {
     /// A whole number in a `FixedValue`.
     pub(super) fn fixed<T: FromStr>(&self) -> Option<T> {
         let Some(value) = self.child("FixedValue") else {
-            if self.children().next().is_none() {
+            if self.is_bare() {
                 self.problem("has no FixedValue", "give it one");
             }
             return None;

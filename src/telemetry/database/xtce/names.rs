@@ -2,7 +2,14 @@
 
 use super::element::{Element, clipped};
 use crate::telemetry::database::{ENTRIES_MAX, NAME_BYTES_MAX};
+use std::cell::Cell;
 use std::collections::HashMap;
+
+/// Most steps from system to system that all references take, each looked for in every system around.
+const STEPS_MAX: usize = 1 << 22;
+
+/// Longest reference, in bytes.
+const REFERENCE_BYTES_MAX: usize = 1024;
 
 /// What a name may stand for. The same name may stand for one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,8 +45,9 @@ pub(super) struct Names<'t> {
     pub(super) types: Vec<Named<'t>>,
     pub(super) parameters: Vec<Named<'t>>,
     pub(super) containers: Vec<Named<'t>>,
-    /// Elements that are of something else than telemetry.
+    /// Elements that are of something else than the fields of packets.
     pub(super) passed: Vec<Element<'t>>,
+    steps: Cell<usize>,
 }
 
 impl<'t> Names<'t> {
@@ -92,8 +100,13 @@ impl<'t> Names<'t> {
         for part in element.children() {
             match part.name() {
                 "TelemetryMetaData" => {
-                    part.allow(&[], &["ParameterTypeSet", "ParameterSet", "ContainerSet"]);
+                    let sets = ["ParameterTypeSet", "ParameterSet", "ContainerSet"];
+                    let passed = ["AlgorithmSet", "StreamSet"];
+                    part.allow(&[], &[&sets[..], &passed].concat());
                     for set in part.children() {
+                        if passed.contains(&set.name()) {
+                            self.passed.push(set);
+                        }
                         self.set(set, at);
                     }
                 }
@@ -162,8 +175,13 @@ impl<'t> Names<'t> {
         kind: Kind,
         system: usize,
     ) -> Option<usize> {
-        let reference = element.required(attribute)?;
+        let reference = reference(element, attribute)?;
         let found = self.find(reference, kind, system);
+        if self.steps.get() > STEPS_MAX {
+            let what = format!("is one of references with more than {STEPS_MAX} steps together");
+            element.problem(what, "give shorter paths, in fewer systems around");
+            return None;
+        }
         if found.is_none() {
             let what = format!(
                 "has {attribute} = {:?}, which is nowhere",
@@ -183,11 +201,25 @@ impl<'t> Names<'t> {
         found
     }
 
+    /// The parameter that the reference in an attribute stands for, and the name of the member of it, empty where it is all
+    /// of the parameter. Where it stands for nothing, that is said.
+    pub(super) fn value(&self, element: Element<'t>, system: usize) -> Option<(usize, String)> {
+        const ATTRIBUTE: &str = "parameterRef";
+        let reference = reference(element, ATTRIBUTE)?;
+        let whole = self.find(reference, Kind::Parameter, system);
+        let whole = whole.map(|at| (at, String::new()));
+        let found = whole.or_else(|| self.member(reference, system));
+        found.or_else(|| {
+            let at = self.resolve(element, ATTRIBUTE, Kind::Parameter, system)?;
+            Some((at, String::new()))
+        })
+    }
+
     fn find(&self, reference: &str, kind: Kind, system: usize) -> Option<usize> {
         let (systems, name) = reference.rsplit_once('/').unwrap_or(("", reference));
-        let steps = || systems.split('/').filter(|step| !step.is_empty());
+        let steps = || systems.split('/');
         if reference.starts_with('/') {
-            let mut steps = steps();
+            let mut steps = steps().filter(|step| !step.is_empty());
             let root = self.systems.first()?;
             if steps.next() != Some(root.name.as_str()) {
                 return None;
@@ -208,12 +240,60 @@ impl<'t> Names<'t> {
         None
     }
 
+    /// The parameter that the front of a reference stands for, and the name of the member that the rest does: `.A.0` of
+    /// `P/A[0]`.
+    fn member(&self, reference: &str, system: usize) -> Option<(usize, String)> {
+        let steps = reference.split('/').filter(|step| !step.is_empty());
+        let steps: Vec<&str> = steps.collect();
+        if reference.starts_with('/') {
+            let (root, steps) = steps.split_first()?;
+            let is_root = self.systems.first()?.name == **root;
+            return is_root.then(|| self.member_of(0, steps)).flatten();
+        }
+        let mut from = Some(system);
+        while let Some(at) = from {
+            if let Some(found) = self.member_of(at, &steps) {
+                return Some(found);
+            }
+            from = self.systems.get(at)?.parent;
+        }
+        None
+    }
+
+    /// The same, from one system: the last step that is a parameter is the one.
+    fn member_of(&self, from: usize, steps: &[&str]) -> Option<(usize, String)> {
+        let (mut at, mut found) = (from, None);
+        for (index, step) in steps.iter().enumerate() {
+            let name = step.split(['.', '[']).next().unwrap_or_default();
+            if !name.is_empty()
+                && let Some(parameter) = self.named(at, Kind::Parameter, name)
+            {
+                found = Some((parameter, &step[name.len()..], index + 1));
+            }
+            match self.walk(at, std::iter::once(*step)) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        let (parameter, own, behind) = found?;
+        let mut rest = own.replace('[', ".").replace(']', "");
+        for step in &steps[behind..] {
+            rest.push('.');
+            rest.push_str(&step.replace('[', ".").replace(']', ""));
+        }
+        Some((parameter, rest))
+    }
+
     fn walk<'s>(&self, from: usize, steps: impl Iterator<Item = &'s str>) -> Option<usize> {
         let mut at = from;
         for step in steps {
+            self.steps.set(self.steps.get() + 1);
+            if self.steps.get() > STEPS_MAX {
+                return None;
+            }
             let system = self.systems.get(at)?;
             at = match step {
-                "." => at,
+                "." | "" => at,
                 ".." => system.parent?,
                 name => *system.children.get(name)?,
             };
@@ -227,6 +307,17 @@ impl<'t> Names<'t> {
     }
 }
 
+/// The reference in an attribute, where there is one of a length that can be looked for.
+fn reference<'t>(element: Element<'t>, attribute: &str) -> Option<&'t str> {
+    let reference = element.required(attribute)?;
+    if reference.len() > REFERENCE_BYTES_MAX {
+        let what = format!("has {attribute} of {} bytes", reference.len());
+        element.problem(what, format!("keep it to {REFERENCE_BYTES_MAX}"));
+        return None;
+    }
+    Some(reference)
+}
+
 fn join(system: &str, name: &str) -> String {
     if system.is_empty() {
         name.to_owned()
@@ -236,7 +327,7 @@ fn join(system: &str, name: &str) -> String {
 }
 
 /// The name of an element, where it can be used.
-fn name(element: &Element<'_>) -> Option<String> {
+pub(super) fn name(element: &Element<'_>) -> Option<String> {
     let name = element.required("name")?;
     // XTCE keeps these for paths.
     let is_usable = !name.contains(['/', '.', ':', '[', ']']) && !name.contains(char::is_control);

@@ -293,6 +293,10 @@ impl<'a> Tree<'a> {
         }
     }
 
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// All problems, in the order of their lines.
     pub(super) fn problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();

@@ -1,76 +1,88 @@
-//! Parameter types: how the bits of a value are read, and what it means.
+//! Parameter types of one value: how its bits are read, and what it means.
 
-use super::calibrators::{curve, limits, unit};
-use super::element::{Element, clipped};
+use super::calibrators::{curve, limits, unit, valid};
+use super::element::Element;
+use super::encodings::{Coded, coded};
 use crate::telemetry::database::Parameter;
-use crate::telemetry::database::field::{Coding, Layout};
-use crate::telemetry::packet::PACKET_BYTES_MAX;
+use crate::telemetry::database::curve::Curve;
+use crate::telemetry::database::field::Coding;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a type says.
+/// What a type of one value says.
 #[derive(Clone, Debug)]
-pub(super) struct Type {
-    /// Where it would be at the front of a packet.
-    pub(super) layout: Layout,
+pub(super) struct Type<'t> {
+    pub(super) coded: Coded<'t>,
     pub(super) parameter: Parameter,
     /// Values by their names, for comparisons: those of truth values, too, that are not worth a label. None of several.
     pub(super) words: Arc<HashMap<String, Option<i64>>>,
 }
 
+/// A type is read with the one it extends, which says what it does not.
+pub(super) struct Origin<'b, 't> {
+    pub(super) base: Option<&'b Type<'t>>,
+    /// The space system of the type.
+    pub(super) system: usize,
+}
+
 const INTEGER: &[&str] = &["IntegerDataEncoding"];
 const NUMBER: &[&str] = &["IntegerDataEncoding", "FloatDataEncoding"];
 
-/// Reads a type. Where there is none, something was said.
-pub(super) fn read(element: Element<'_>) -> Option<Type> {
-    let numeric = ["name", "signed", "sizeInBits", "initialValue"];
+/// Reads a type of one value. Where there is none, something was said.
+pub(super) fn read<'t>(element: Element<'t>, origin: &Origin<'_, 't>) -> Option<Type<'t>> {
+    let numeric = ["signed", "sizeInBits"];
     match element.name() {
-        "IntegerParameterType" => number(element, &numeric, INTEGER),
-        "FloatParameterType" => number(element, &numeric, NUMBER),
+        "IntegerParameterType" => number(element, &numeric, INTEGER, origin),
+        "FloatParameterType" => number(element, &numeric, NUMBER, origin),
         "EnumeratedParameterType" => {
-            let parts = ["UnitSet", "IntegerDataEncoding", "EnumerationList"];
-            element.allow(&["name", "initialValue"], &parts);
-            let labels = labels(element);
-            let mut of = plain(element, INTEGER)?;
-            let labels = labels?;
-            of.words = words(&labels);
-            of.parameter.labels = labels.into();
+            allow(
+                element,
+                &[],
+                &["UnitSet", "IntegerDataEncoding", "EnumerationList"],
+            );
+            let given = element.child("EnumerationList");
+            let labels = match (given, origin.base) {
+                (None, Some(_)) => None,
+                _ => Some(labels(element)),
+            };
+            let mut of = plain(element, INTEGER, origin)?;
+            if let Some(labels) = labels {
+                let (labels, ranges) = labels?;
+                of.words = words(&labels, &ranges);
+                of.parameter.labels = labels.into();
+                of.parameter.ranges = ranges.into();
+            }
             Some(of)
         }
         "BooleanParameterType" => {
             let names = ["zeroStringValue", "oneStringValue"];
-            element.allow(
-                &["name", "initialValue", names[0], names[1]],
-                &["UnitSet", "IntegerDataEncoding"],
-            );
-            let mut of = plain(element, INTEGER)?;
-            if of.layout.bits > 63 {
-                element.problem("has more than 63 bits", "a truth value has 1 to 63");
-                return None;
-            }
-            of.layout.coding = Coding::Bool;
-            let word = |name, default: &str| element.attribute(name).unwrap_or(default).to_owned();
-            let labels = [(0, word(names[0], "False")), (1, word(names[1], "True"))];
-            of.words = words(&labels);
-            if names.iter().any(|name| element.attribute(name).is_some()) {
-                of.parameter.labels = labels.into();
+            allow(element, &names, &["UnitSet", "IntegerDataEncoding"]);
+            let mut of = plain(element, INTEGER, origin)?;
+            of.coded.layout.coding = Coding::Bool;
+            let is_named = names.iter().any(|name| element.attribute(name).is_some());
+            if is_named || origin.base.is_none() {
+                let extended = &of.parameter.labels;
+                let labels = [(0, "False"), (1, "True")].map(|(at, default)| {
+                    let base = extended.get(at).map_or(default, |(_, word)| word);
+                    let own = element.attribute(names[at]).unwrap_or(base);
+                    (i64::from(at == 1), own.to_owned())
+                });
+                of.words = words(&labels, &[]);
+                if is_named {
+                    of.parameter.labels = labels.into();
+                }
             }
             Some(of)
         }
         "StringParameterType" => {
-            element.allow(
-                &["name", "initialValue"],
-                &["UnitSet", "StringDataEncoding"],
-            );
-            plain(element, &["StringDataEncoding"])
+            allow(element, &[], &["UnitSet", "StringDataEncoding"]);
+            plain(element, &["StringDataEncoding"], origin)
         }
         "BinaryParameterType" => {
-            element.allow(
-                &["name", "initialValue"],
-                &["UnitSet", "BinaryDataEncoding"],
-            );
-            plain(element, &["BinaryDataEncoding"])
+            allow(element, &[], &["UnitSet", "BinaryDataEncoding"]);
+            plain(element, &["BinaryDataEncoding"], origin)
         }
+        "AbsoluteTimeParameterType" | "RelativeTimeParameterType" => time(element, origin),
         _ => {
             element.refuse(&[]);
             None
@@ -78,204 +90,173 @@ pub(super) fn read(element: Element<'_>) -> Option<Type> {
     }
 }
 
+fn allow(element: Element<'_>, attributes: &[&str], parts: &[&str]) {
+    let every = ["name", "baseType", "initialValue"];
+    element.allow(&[&every[..], attributes].concat(), parts);
+}
+
 /// A type of numbers, with a curve and limits.
-fn number(element: Element<'_>, attributes: &[&str], encodings: &[&str]) -> Option<Type> {
-    let parts = ["UnitSet", "DefaultAlarm", "ToString"];
-    element.allow(attributes, &[&parts[..], encodings].concat());
-    let limits = element.child("DefaultAlarm").and_then(limits);
-    let encoding = encoding(element, encodings)?;
-    let calibrator = encoding.child("DefaultCalibrator");
-    let curve = calibrator.and_then(curve).map(Arc::new);
-    Some(Type {
-        layout: layout(encoding)?,
-        parameter: Parameter {
-            curve,
-            unit: element.child("UnitSet").and_then(unit),
-            limits,
-            labels: Arc::default(),
-        },
-        words: Arc::default(),
-    })
+fn number<'t>(
+    element: Element<'t>,
+    attributes: &[&str],
+    encodings: &[&str],
+    origin: &Origin<'_, 't>,
+) -> Option<Type<'t>> {
+    let parts = ["UnitSet", "ValidRange", "DefaultAlarm", "ToString"];
+    allow(element, attributes, &[&parts[..], encodings].concat());
+    let limits = match element.child("DefaultAlarm") {
+        Some(alarm) => limits(alarm),
+        None => origin.base.and_then(|base| base.parameter.limits),
+    };
+    let mut of = encoded(element, encodings, origin)?;
+    of.parameter.limits = limits;
+    if let Some(range) = element.only(&["ValidRange"], "range") {
+        of.parameter.valid = Some(valid(range));
+    }
+    if let Some(set) = element.child("UnitSet") {
+        of.parameter.unit = unit(set);
+    }
+    Some(of)
 }
 
 /// A type whose values are as they were read.
-fn plain(element: Element<'_>, encodings: &[&str]) -> Option<Type> {
-    let encoding = encoding(element, encodings)?;
-    if let Some(calibrator) = encoding.child("DefaultCalibrator") {
+fn plain<'t>(
+    element: Element<'t>,
+    encodings: &[&str],
+    origin: &Origin<'_, 't>,
+) -> Option<Type<'t>> {
+    let mut of = encoded(element, encodings, origin)?;
+    if let Some(calibrator) = encodings
+        .iter()
+        .find_map(|name| element.child(name)?.child("DefaultCalibrator"))
+    {
         calibrator.problem(
             format!("stands in a {}", element.name()),
             "take it out: the names are those of the values that are sent",
         );
     }
-    let unit = element.child("UnitSet").and_then(unit);
-    if unit.is_some() && encodings != INTEGER {
-        element.problem("has a unit", "take it out: texts and bytes have none");
+    if let Some(set) = element.child("UnitSet") {
+        of.parameter.unit = unit(set);
+        if of.parameter.unit.is_some() && encodings != INTEGER {
+            element.problem("has a unit", "take it out: texts and bytes have none");
+        }
     }
-    Some(Type {
-        layout: layout(encoding)?,
-        parameter: Parameter {
-            unit,
-            ..Parameter::default()
-        },
-        words: Arc::default(),
-    })
+    Some(of)
 }
 
-fn encoding<'t>(element: Element<'t>, encodings: &[&str]) -> Option<Element<'t>> {
-    let first = element.only(encodings, "encoding");
-    let other = element
-        .children()
-        .any(|child| child.name().ends_with("DataEncoding"));
-    if first.is_none() && !other {
-        let what = "has no encoding, and so no bits";
-        element.problem(what, format!("give it {}", encodings.join(" or ")));
+/// A time, as the number that is sent, scaled to its unit; what it counts from is not added.
+fn time<'t>(element: Element<'t>, origin: &Origin<'_, 't>) -> Option<Type<'t>> {
+    allow(element, &[], &["Encoding", "ReferenceTime"]);
+    if let Some(reference) = element.child("ReferenceTime") {
+        reference.allow(&[], &["Epoch"]);
     }
-    first
-}
-
-/// The bits of an encoding.
-fn layout(encoding: Element<'_>) -> Option<Layout> {
-    let sized = [
-        "sizeInBits",
-        "encoding",
-        "byteOrder",
-        "bitOrder",
-        "changeThreshold",
-    ];
-    let (coding, bits) = match encoding.name() {
-        "IntegerDataEncoding" => {
-            encoding.allow(&sized, &["DefaultCalibrator"]);
-            let choices = [("unsigned", Coding::Uint), ("twosComplement", Coding::Int)];
-            (
-                encoding.choice("encoding", &choices),
-                encoding.number("sizeInBits", Some(8)),
-            )
-        }
-        "FloatDataEncoding" => {
-            encoding.allow(&sized, &["DefaultCalibrator"]);
-            let choices = [
-                ("IEEE754_1985", Coding::Float),
-                ("MILSTD_1750A", Coding::Mil1750a),
-            ];
-            (
-                encoding.choice("encoding", &choices),
-                encoding.number("sizeInBits", Some(32)),
-            )
-        }
-        "StringDataEncoding" => {
-            encoding.allow(&sized[1..4], &["SizeInBits"]);
-            encoding.choice("encoding", &[("UTF-8", ()), ("US-ASCII", ())]);
-            (Some(Coding::Text), text_bits(encoding))
-        }
-        _ => {
-            encoding.allow(&sized[2..4], &["SizeInBits"]);
-            let size = encoding.child("SizeInBits");
-            let bits = size.and_then(|size| {
-                size.allow(&[], &["FixedValue"]);
-                size.fixed()
-            });
-            (Some(Coding::Bytes), sized_bits(encoding, bits))
-        }
+    let Some(around) = element.only(&["Encoding"], "encoding") else {
+        return encoded(element, &[], origin);
     };
-    encoding.choice("bitOrder", &[("mostSignificantBitFirst", ())]);
-    let orders = [
-        ("mostSignificantByteFirst", false),
-        ("leastSignificantByteFirst", true),
-    ];
-    let little_endian = encoding.choice("byteOrder", &orders);
-    let (coding, bits, little_endian) = (coding?, bits?, little_endian?);
-    if bits > 8 * PACKET_BYTES_MAX || !coding.allows(bits) {
-        let sizes = match coding {
-            Coding::Uint | Coding::Bool => "1 to 63 bits",
-            Coding::Int => "1 to 64 bits",
-            Coding::Float => "16, 32 or 64 bits",
-            Coding::Mil1750a => "32 or 48 bits",
-            Coding::Text | Coding::Bytes => "whole bytes, and no more than a packet",
-        };
-        encoding.problem(
-            format!("has {bits} bits"),
-            format!("this encoding has {sizes}"),
-        );
-        return None;
-    }
-    let is_number = !matches!(coding, Coding::Text | Coding::Bytes);
-    if little_endian && !(bits.is_multiple_of(8) && is_number) {
-        let remedy = "numbers of whole bytes alone have the least significant byte first";
-        encoding.problem("has byteOrder = \"leastSignificantByteFirst\"", remedy);
-        return None;
-    }
-    Some(Layout {
-        at_bits: 0,
-        bits,
-        little_endian,
-        coding,
-    })
-}
-
-fn text_bits(encoding: Element<'_>) -> Option<usize> {
-    let bits = encoding.child("SizeInBits").and_then(|size| {
-        size.allow(&[], &["Fixed", "TerminationChar"]);
-        if let Some(end) = size
-            .child("TerminationChar")
-            .filter(|end| end.text() != "00")
-        {
-            let what = format!("is {:?}", clipped(end.text()));
-            end.problem(
-                what,
-                "take it out, or write 00: a text ends with its first NUL",
+    around.allow(&["units", "scale", "offset"], NUMBER);
+    let units = [("seconds", "s"), ("picoSeconds", "ps"), ("days", "d")];
+    let unit = around.choice("units", &units);
+    let [scale, offset] = ["scale", "offset"].map(|name| around.finite(name));
+    let mut of = encoded(
+        around,
+        NUMBER,
+        &Origin {
+            base: None,
+            system: origin.system,
+        },
+    )?;
+    of.parameter.unit = unit.map(str::to_owned);
+    if scale.or(offset).is_some() {
+        if of.parameter.curve.is_some() {
+            around.problem(
+                "has a scale or an offset, and a calibrator",
+                "keep one of them",
             );
         }
-        let fixed = size.child("Fixed");
-        if fixed.is_none() {
-            size.problem("has no Fixed", "give it a FixedValue in a Fixed");
-        }
-        fixed.and_then(|fixed| {
-            fixed.allow(&[], &["FixedValue"]);
-            fixed.fixed()
-        })
-    });
-    sized_bits(encoding, bits)
-}
-
-fn sized_bits(encoding: Element<'_>, bits: Option<usize>) -> Option<usize> {
-    if encoding.child("SizeInBits").is_none() && encoding.children().next().is_none() {
-        encoding.problem("has no SizeInBits", "give it one with a FixedValue");
+        let terms = vec![offset.unwrap_or(0.0), scale.unwrap_or(1.0)];
+        of.parameter.curve = Some(Arc::new(Curve::Polynomial(terms)));
     }
-    bits
+    Some(of)
 }
 
-fn labels(element: Element<'_>) -> Option<Vec<(i64, String)>> {
+/// A type of which the encoding and its curve are read, and the rest is that of the one it extends.
+fn encoded<'t>(
+    element: Element<'t>,
+    encodings: &[&str],
+    origin: &Origin<'_, 't>,
+) -> Option<Type<'t>> {
+    let Some(encoding) = element.only(encodings, "encoding") else {
+        let is_other = element
+            .children()
+            .any(|child| child.name().ends_with("DataEncoding"));
+        // What is no other encoding is that of a parameter of no packet, unless it extends a type.
+        let nowhere = (!is_other).then(|| Type {
+            coded: Coded::NOWHERE,
+            parameter: Parameter::default(),
+            words: Arc::default(),
+        });
+        return origin.base.cloned().or(nowhere);
+    };
+    let calibrator = encoding.child("DefaultCalibrator");
+    let curve = match calibrator {
+        Some(calibrator) => Some(Arc::new(calibrator.said(curve(calibrator))?)),
+        None => None,
+    };
+    let coded = coded(encoding, origin.system)?;
+    let mut of = origin.base.cloned().unwrap_or_else(|| Type {
+        coded,
+        parameter: Parameter::default(),
+        words: Arc::default(),
+    });
+    of.coded = coded;
+    of.parameter.curve = curve;
+    Some(of)
+}
+
+/// Names of one value, and those of several.
+type Labels = (Vec<(i64, String)>, Vec<(i64, i64, String)>);
+
+fn labels(element: Element<'_>) -> Option<Labels> {
     let Some(list) = element.child("EnumerationList") else {
         element.problem("has no EnumerationList", "give it one");
         return None;
     };
     list.allow(&[], &["Enumeration"]);
-    let mut labels = Vec::new();
+    let mut all = Vec::new();
     for entry in list
         .children()
         .filter(|entry| entry.name() == "Enumeration")
     {
         entry.allow(&["value", "label", "maxValue"], &[]);
-        let value = entry
+        let first: Option<i64> = entry
             .required("value")
             .and_then(|_| entry.number("value", None));
-        let last = entry.number("maxValue", value);
-        if last != value {
-            let remedy = "write one Enumeration for each value";
-            entry.problem("has a maxValue that is not its value", remedy);
+        let last = entry.number("maxValue", first);
+        let (Some((first, last)), Some(label)) = (first.zip(last), entry.required("label")) else {
+            continue;
+        };
+        if last < first {
+            entry.problem("has a maxValue below its value", "turn them round");
+            continue;
         }
-        let label = entry.required("label");
-        labels.extend(value.zip(label.map(str::to_owned)));
+        all.push((first, last, label.to_owned()));
     }
-    labels.sort();
-    if let Some(twice) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        list.problem(format!("has two labels of {}", twice[0].0), "keep one");
+    all.sort();
+    if let Some(twice) = all.windows(2).find(|pair| pair[1].0 <= pair[0].1) {
+        list.problem(format!("has two labels of {}", twice[1].0), "keep one");
     }
-    Some(labels)
+    let (one, several): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(first, last, _)| first == last);
+    let one = one.into_iter().map(|(value, _, label)| (value, label));
+    Some((one.collect(), several))
 }
 
-fn words(labels: &[(i64, String)]) -> Arc<HashMap<String, Option<i64>>> {
-    let mut words = HashMap::new();
+fn words(
+    labels: &[(i64, String)],
+    ranges: &[(i64, i64, String)],
+) -> Arc<HashMap<String, Option<i64>>> {
+    let several = ranges.iter().map(|(_, _, word)| (word.clone(), None));
+    let mut words: HashMap<_, _> = several.collect();
     for (number, word) in labels {
         words
             .entry(word.clone())

@@ -19,26 +19,19 @@ fn what_is_not_supported_is_refused_by_name() {
             "<IntegerDataEncoding/><DefaultAlarm>{inner}</DefaultAlarm>"
         ))
     };
-    let sized = |kind: &str, inner: &str| {
-        format!(
-            "<{kind}ParameterType name=\"T\">\n<{kind}DataEncoding>{inner}</{kind}DataEncoding></{kind}ParameterType>"
-        )
-    };
-    let mut failed = Vec::new();
-    for (types, said) in [
-        ("<ArrayParameterType name=\"T\"/>".to_owned(), "7: ArrayParameterType \"T\": is not supported; name the type of an element"),
-        ("<AggregateParameterType name=\"T\"/>".to_owned(), "7: AggregateParameterType \"T\": is not supported; name a parameter for each"),
-        ("<AbsoluteTimeParameterType name=\"T\"/>".to_owned(), "is not supported; write an IntegerParameterType"),
+    each_is_said([
         ("<IntegralParameterType name=\"T\"/>".to_owned(), "7: IntegralParameterType \"T\": is not supported"),
-        (integer(""), "7: IntegerParameterType \"T\": has no encoding, and so no bits; give it IntegerDataEncoding"),
+        (integer(""), "ParameterRefEntry: is of \"X\", whose type has no encoding, and so no bits; give the type one"),
         (integer("<FloatDataEncoding/>"), "8: IntegerParameterType \"T\"/FloatDataEncoding: is not supported"),
-        (integer("<IntegerDataEncoding/><ValidRange/>"), "8: IntegerParameterType \"T\"/ValidRange: is not supported; take it out, or give the limits"),
+        (integer("<IntegerDataEncoding/><ValidRange minInclusive=\"2\" maxInclusive=\"1\"/>"), "8: IntegerParameterType \"T\"/ValidRange: allows no value; let its maximum"),
+        (integer("<IntegerDataEncoding/><ValidRange/><ValidRange/>"), "ValidRange: stands here a second time; keep one"),
+        (integer("<IntegerDataEncoding/><ValidRangeSet/>"), "ValidRangeSet: is not supported"),
         (integer("<IntegerDataEncoding/><ContextAlarmList/>"), "ContextAlarmList: is not supported; give a parameter of its own"),
-        (attribute("encoding=\"signMagnitude\""), "has encoding = \"signMagnitude\", which is not supported; choose one of unsigned, twosComplement"),
-        (attribute("encoding=\"onesComplement\""), "has encoding = \"onesComplement\""),
-        (attribute("encoding=\"BCD\""), "has encoding = \"BCD\""),
-        (attribute("encoding=\"twosCompliment\""), "(did you mean twosComplement?)"),
-        (attribute("sizeInBits=\"64\""), "8: IntegerParameterType \"T\"/IntegerDataEncoding: has 64 bits; this encoding has 1 to 63 bits"),
+        (attribute("encoding=\"BCD\""), "has encoding = \"BCD\", which is not supported; choose one of unsigned, twosComplement, signMagnitude"),
+        (attribute("encoding=\"packedBCD\""), "has encoding = \"packedBCD\""),
+        (attribute("encoding=\"signMagnitude\" sizeInBits=\"1\""), "has 1 bits; this encoding has 2 to 64 bits"),
+        (attribute("encoding=\"twosComplemend\""), "(did you mean twosComplement?)"),
+        (attribute("sizeInBits=\"65\""), "8: IntegerParameterType \"T\"/IntegerDataEncoding: has 65 bits; this encoding has 1 to 64 bits"),
         (attribute("sizeInBits=\"x\""), "has sizeInBits = \"x\"; write a number as sizeInBits"),
         (attribute("sizeInBits=\"12\" byteOrder=\"leastSignificantByteFirst\""), "numbers of whole bytes alone"),
         (attribute("byteOrder=\"1,0\""), "has byteOrder = \"1,0\", which is not supported"),
@@ -61,19 +54,70 @@ fn what_is_not_supported_is_refused_by_name() {
         (alarm("<StaticAlarmRanges><WarningRange minInclusive=\"5\" minExclusive=\"1\"/></StaticAlarmRanges>"), "has both minInclusive and minExclusive"),
         (integer("<UnitSet><Unit factor=\"1000\">m</Unit></UnitSet><IntegerDataEncoding/>"), "Unit: has a factor; put it into the calibrator"),
         (integer("<UnitSet><Unit>a very long word for any unit of measure</Unit></UnitSet><IntegerDataEncoding/>"), "a code has 1 to 31 bytes"),
-        (sized("String", "<Variable maxSizeInBits=\"80\"/>"), "8: StringParameterType \"T\"/StringDataEncoding/Variable: is not supported; give a fixed size"),
-        (sized("String", "<SizeInBits><Fixed><FixedValue>7</FixedValue></Fixed></SizeInBits>"), "has 7 bits; this encoding has whole bytes"),
-        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><LeadingSize/></SizeInBits>"), "LeadingSize: is not supported"),
-        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><TerminationChar>0A</TerminationChar></SizeInBits>"), "TerminationChar: is \"0A\""),
-        (sized("Binary", "<SizeInBits><DynamicValue/></SizeInBits>"), "DynamicValue: is not supported; give a fixed size"),
-        (sized("Binary", "<SizeInBits><FixedValue>8</FixedValue></SizeInBits><FromBinaryTransformAlgorithm/>"), "FromBinaryTransformAlgorithm: is not supported"),
         ("<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/></EnumeratedParameterType>".to_owned(), "has no EnumerationList"),
         (
-            "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" maxValue=\"3\" label=\"x\"/>\
+            "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"3\" maxValue=\"1\" label=\"x\"/>\
              </EnumerationList></EnumeratedParameterType>".to_owned(),
-            "has a maxValue that is not its value; write one Enumeration for each",
+            "Enumeration: has a maxValue below its value; turn them round",
         ),
-    ] {
+        (
+            "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" maxValue=\"3\" label=\"x\"/>\
+             <Enumeration value=\"3\" label=\"y\"/></EnumerationList></EnumeratedParameterType>".to_owned(),
+            "EnumerationList: has two labels of 3; keep one",
+        ),
+    ]);
+}
+
+#[test]
+fn sizes_and_times_that_are_not_supported_are_refused_by_name() {
+    let sized = |kind: &str, inner: &str| {
+        format!(
+            "<{kind}ParameterType name=\"T\">\n<{kind}DataEncoding>{inner}</{kind}DataEncoding></{kind}ParameterType>"
+        )
+    };
+    each_is_said([
+        ("<AbsoluteTimeParameterType name=\"T\"/>".to_owned(), "ParameterRefEntry: is of \"X\", whose type has no encoding, and so no bits"),
+        ("<RelativeTimeParameterType name=\"T\"><Encoding units=\"years\"><IntegerDataEncoding/></Encoding></RelativeTimeParameterType>".to_owned(), "has units = \"years\", which is not supported"),
+        (
+            "<AbsoluteTimeParameterType name=\"T\"><Encoding><IntegerDataEncoding/></Encoding><ReferenceTime><OffsetFrom parameterRef=\"ID\"/>\
+             </ReferenceTime></AbsoluteTimeParameterType>".to_owned(),
+            "OffsetFrom: is not supported; take it out: what a time counts from",
+        ),
+        (
+            "<AbsoluteTimeParameterType name=\"T\"><Encoding scale=\"2\"><IntegerDataEncoding><DefaultCalibrator><PolynomialCalibrator>\
+             <Term coefficient=\"1\" exponent=\"1\"/></PolynomialCalibrator></DefaultCalibrator></IntegerDataEncoding></Encoding>\
+             </AbsoluteTimeParameterType>".to_owned(),
+            "Encoding: has a scale or an offset, and a calibrator; keep one",
+        ),
+        (sized("String", "<Variable maxSizeInBits=\"80\"/>"), "8: StringParameterType \"T\"/StringDataEncoding/Variable: has no DynamicValue; give it one"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>7</FixedValue></Fixed></SizeInBits>"), "has 7 bits; this encoding has whole bytes"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><LeadingSize/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 16; choose 1 to 32 bits, no more"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>80</FixedValue></Fixed><LeadingSize sizeInBitsOfSizeTag=\"33\"/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 33; choose 1 to 32 bits"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>80</FixedValue></Fixed><LeadingSize sizeInBitsOfSizeTag=\"0\"/></SizeInBits>"), "LeadingSize: has sizeInBitsOfSizeTag = 0; choose 1 to 32 bits"),
+        (sized("String", "<Variable maxSizeInBits=\"80\"><DiscreteLookupList/></Variable>").replace("<Disc", "<DynamicValue><ParameterInstanceRef parameterRef=\"LEN\"/></DynamicValue><Disc"), "DiscreteLookupList: is not supported"),
+        (sized("String", "<SizeInBits><Fixed><FixedValue>8</FixedValue></Fixed><TerminationChar>0A</TerminationChar></SizeInBits>"), "TerminationChar: is \"0A\""),
+        (sized("Binary", "<SizeInBits><DynamicValue/></SizeInBits>"), "DynamicValue: has no ParameterInstanceRef; name the parameter"),
+        (sized("Binary", "<SizeInBits><FixedValue>8</FixedValue><DynamicValue/></SizeInBits>"), "DynamicValue: stands beside a FixedValue"),
+        (
+            sized("Binary", "<SizeInBits><DynamicValue><ParameterInstanceRef parameterRef=\"LEN\"/><LinearAdjustment/></DynamicValue></SizeInBits>"),
+            "LinearAdjustment: has no slope; give it a slope",
+        ),
+        (
+            sized("Binary", "<SizeInBits><DynamicValue><ParameterInstanceRef parameterRef=\"GONE\"/></DynamicValue></SizeInBits>"),
+            "ParameterInstanceRef: has parameterRef = \"GONE\", which is nowhere",
+        ),
+        (
+            sized("Binary", "<SizeInBits><DynamicValue><ParameterInstanceRef parameterRef=\"X\"/></DynamicValue></SizeInBits>"),
+            "ParameterInstanceRef: is no whole number; name a parameter",
+        ),
+        (sized("Binary", "<SizeInBits><FixedValue>8</FixedValue></SizeInBits><FromBinaryTransformAlgorithm/>"), "FromBinaryTransformAlgorithm: is not supported"),
+    ]);
+}
+
+/// Asserts that what is said of each type is said, and nothing else.
+fn each_is_said(cases: impl IntoIterator<Item = (String, &'static str)>) {
+    let mut failed = Vec::new();
+    for (types, said) in cases {
         let problems = wrong(&with(&types));
         if !problems.contains(said) || problems.lines().count() != 1 {
             failed.push(format!("{said}:\n{problems}"));
@@ -105,7 +149,7 @@ fn base(criteria: &str) -> String {
 }
 
 /// Asserts that what is said of each text is said, among what may follow from it.
-fn each_says(cases: impl IntoIterator<Item = (String, &'static str)>) {
+pub(super) fn each_says(cases: impl IntoIterator<Item = (String, &'static str)>) {
     let mut failed = Vec::new();
     for (text, said) in cases {
         let problems = wrong(&text);
@@ -171,8 +215,8 @@ fn names_that_stand_for_nothing_are_refused() {
             "11: Parameter \"ID\": has the name of another one here",
         ),
         (
-            with(OF).replace("<ContainerSet>", "<StreamSet/><ContainerSet>"),
-            "StreamSet: is not supported; take it out: packets come",
+            with(OF).replace("<ContainerSet>", "<MessageSet/><ContainerSet>"),
+            "MessageSet: is not supported; take it out, and give its containers",
         ),
         (
             with(OF).replace(
@@ -256,13 +300,11 @@ fn entries_without_a_place_are_refused() {
             "repeats 5000 times",
         ),
         (entry("<RepeatEntry/>"), "RepeatEntry: has no Count"),
-        (
-            entry(
-                "<IncludeCondition><Comparison parameterRef=\"LEN\" value=\"1\"/></IncludeCondition>",
-            ),
-            "19: SequenceContainer \"P\"/EntryList/ParameterRefEntry: has no fixed place: the entry of line 18 may be missing; give it a LocationInContainerInBits",
-        ),
     ]);
+}
+
+fn boolean(condition: &str) -> String {
+    format!("<BooleanExpression><Condition>{condition}</Condition></BooleanExpression>")
 }
 
 #[test]
@@ -270,7 +312,34 @@ fn criteria_that_cannot_be_tested_are_refused() {
     each_says([
         (
             base("<BooleanExpression/>"),
-            "BooleanExpression: is not supported; write a Comparison",
+            "RestrictionCriteria: compares nothing; give it",
+        ),
+        (
+            base("<ComparisonList/>"),
+            "RestrictionCriteria: compares nothing; give it",
+        ),
+        (
+            base("<BooleanExpression><ORedConditions/></BooleanExpression>"),
+            "ORedConditions: is not supported",
+        ),
+        (
+            base(&boolean(
+                "<ParameterInstanceRef parameterRef=\"ID\"/><ComparisonOperator>==</ComparisonOperator>",
+            )),
+            "Condition: has no Value; compare one parameter",
+        ),
+        (
+            base(&boolean(
+                "<ParameterInstanceRef parameterRef=\"ID\"/><ComparisonOperator>=</ComparisonOperator><Value>1</Value>",
+            )),
+            "ComparisonOperator: is \"=\", which is not supported; choose one of ==, !=",
+        ),
+        (
+            base(&boolean(
+                "<ParameterInstanceRef parameterRef=\"ID\"/><ComparisonOperator>==</ComparisonOperator>\
+                 <ParameterInstanceRef parameterRef=\"SEQ\"/>",
+            )),
+            "ParameterInstanceRef: stands here a second time",
         ),
         (
             base(
