@@ -30,9 +30,10 @@ few=1 many=3 frames=512
 out=$root/target/instructions
 mkdir -p "$out"
 
-# program CARGO ARGUMENTS: builds the bench, and says where it is.
+# program CARGO ARGUMENTS: builds the bench, and says where it is. A profile of its own, since cargo builds the agent with it,
+# which must not take the place of the one that scripts/build.sh leaves.
 program() {
-    "$@" --locked --profile bench --bench telemetry --package dunlin --message-format json 2>"$out/build.log" |
+    "$@" --locked --config 'profile.counted.inherits="bench"' --profile counted --bench telemetry --package dunlin --message-format json 2>"$out/build.log" |
         sed -n 's/.*"name":"telemetry".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 say "building for this machine"
