@@ -12,6 +12,8 @@ mod node;
 mod pool;
 mod queue;
 mod run;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use batch::{Ack, Batch, Ledger};
 pub use graph::Graph;

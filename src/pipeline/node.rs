@@ -107,8 +107,7 @@ pub struct Node {
     pub gives: Option<Bodies>,
     /// What a full queue before it means for those who feed it. Of no meaning for a source.
     pub when_slow: WhenSlow,
-    /// How many threads of its own a transform has; none: it runs on the agent's.
-    #[cfg(feature = "telemetry")]
+    /// How many threads of its own a transform has; none: it runs on the agent's, as all do in the core build.
     pub workers: Option<usize>,
     /// Its table.
     pub place: Place,
@@ -145,7 +144,6 @@ impl Node {
             role,
             inputs,
             when_slow,
-            #[cfg(feature = "telemetry")]
             workers: None,
             takes: bodies,
             gives: (role == Role::Source).then_some(bodies),

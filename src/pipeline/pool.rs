@@ -134,8 +134,9 @@ fn worker_of(stream: &str, record: &Record, workers: usize) -> Option<usize> {
 /// A batch by workers, and its gaps in between; in each part the records are in their order.
 fn parts(batch: Batch, workers: usize) -> Vec<(Option<usize>, Batch)> {
     let whose = |record: &Record| worker_of(&batch.stream, record, workers);
-    let first = batch.records.first().and_then(whose);
-    if batch.records.iter().all(|record| whose(record) == first) {
+    let whose: Vec<Option<usize>> = batch.records.iter().map(whose).collect();
+    let first = whose.first().copied().flatten();
+    if whose.iter().all(|worker| *worker == first) {
         return vec![(first, batch)];
     }
     let Batch {
@@ -148,8 +149,7 @@ fn parts(batch: Batch, workers: usize) -> Vec<(Option<usize>, Batch)> {
     let mut parts: Vec<(Option<usize>, Vec<Record>)> = Vec::new();
     // Parts in front of it are closed by a gap.
     let mut open = 0;
-    for record in records {
-        let worker = worker_of(&stream, &record, workers);
+    for (record, worker) in records.into_iter().zip(whose) {
         let part = parts[open..].iter_mut().find(|(of, _)| *of == worker);
         if let Some((_, part)) = part {
             part.push(record);

@@ -84,8 +84,8 @@ impl SkipState {
         let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else {
             return 0;
         };
-        let mut here = self.left_out.iter_mut().rev();
-        let mut here = here.by_ref().take_while(|gap| gap.behind == behind);
+        let newest = self.left_out.iter_mut().rev();
+        let mut here = newest.take_while(|gap| gap.behind == behind);
         if let Some(open) = here.find(|gap| gap.stream == batch.stream) {
             (open.to_ns, open.to_wall_ns) = (last.monotonic_ns, last.wall_ns);
             open.records += records;
@@ -228,7 +228,7 @@ impl Lane {
         let Some(batch) = self.offer(skips, batch, false) else {
             return;
         };
-        // Nor must a source that is never held up keep all others from the thread.
+        // Its turn, before it is called slow. And a source that is never held up must not keep others from the thread.
         yield_now().await;
         if let Some(batch) = self.offer(skips, batch, true) {
             batch.ack.done();

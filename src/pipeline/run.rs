@@ -4,6 +4,8 @@
 //! back, a sink finishes what it has. A node that ends before its inlet is closed, by an error or a panic, fails the
 //! batches it held and every batch sent to it later, and is reported by [`Running::failure`].
 
+#[cfg(feature = "telemetry")]
+use super::pool;
 use super::queue::{Inlet, Outlet, queues};
 use super::{Batch, Graph, Role, Sink, Transform};
 use crate::clock::monotonic_ns;
@@ -101,15 +103,14 @@ where
             (Role::Transform, Some(inlet)) => {
                 let transform = transforms.remove(&node.name);
                 let transform = transform.expect("every transform of the graph is given");
-                #[cfg(feature = "telemetry")]
-                if let Some(workers) = node.workers {
-                    let transforms = super::pool::several(transform, workers);
-                    let run = super::pool::run(transforms, inlet, outlet);
-                    let task = running.tasks.spawn(run);
-                    running.names.insert(task.id(), node.name.clone());
-                    continue;
+                match node.workers {
+                    #[cfg(feature = "telemetry")]
+                    Some(workers) => {
+                        let transforms = pool::several(transform, workers);
+                        running.tasks.spawn(pool::run(transforms, inlet, outlet))
+                    }
+                    _ => running.tasks.spawn(run_transform(transform, inlet, outlet)),
                 }
-                running.tasks.spawn(run_transform(transform, inlet, outlet))
             }
             (Role::Sink, Some(inlet)) => {
                 let sink = sinks.remove(&node.name);

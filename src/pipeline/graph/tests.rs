@@ -1,11 +1,12 @@
 use super::*;
 use crate::config::parse;
+use crate::pipeline::testing::node;
 use std::path::Path;
 
 /// Nodes from lines `name kind inputs...`, where kind is one of source, frames (a source), transform, samples (a
 /// transform that works on samples) and sink; node n stands in line n.
 fn nodes(text: &str) -> Vec<Node> {
-    let node = |(index, line): (usize, &str)| {
+    let made = |(index, line): (usize, &str)| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (role, bodies) = match words[1] {
             "source" => (Role::Source, Bodies::SAMPLES),
@@ -19,22 +20,17 @@ fn nodes(text: &str) -> Vec<Node> {
             key: format!("{}s.{}", role.name(), words[0]),
         };
         Node {
-            name: words[0].to_owned(),
-            role,
-            inputs: words[2..].iter().map(ToString::to_string).collect(),
             takes: bodies,
             gives: (role == Role::Source).then_some(bodies),
-            when_slow: WhenSlow::Block,
-            #[cfg(feature = "telemetry")]
-            workers: None,
             inputs_place: Place {
                 line: place.line,
                 key: format!("{}.inputs", place.key),
             },
             place,
+            ..node(words[0], role, &words[2..])
         }
     };
-    text.lines().enumerate().map(node).collect()
+    text.lines().enumerate().map(made).collect()
 }
 
 fn problems(text: &str) -> Vec<String> {

@@ -1,9 +1,8 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::{
-    Ack, Bodies, Graph, Ledger, Node, Place, Role, RunError, Running, Sink, WhenSlow, start,
-};
-use crate::record::{Cause, Channel, Class, Kind, Quality, Value};
+use crate::pipeline::testing::{self, node};
+use crate::pipeline::{Ack, Graph, Ledger, Node, Role, RunError, Running, Sink, start};
+use crate::record::{Cause, Class};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Barrier, Mutex};
@@ -13,21 +12,7 @@ use std::time::Duration;
 const BOUND: Duration = Duration::from_secs(20);
 
 fn sample(key: u64, number: u64) -> Record {
-    Record {
-        monotonic_ns: number,
-        wall_ns: 0,
-        body: Body::Sample {
-            channel: Arc::new(Channel {
-                name: format!("c{key}"),
-                unit: "1".to_owned(),
-                kind: Kind::Int,
-                calibration: None,
-            }),
-            value: Value::Int(0),
-            quality: Quality::Good,
-        },
-        reply: None,
-    }
+    testing::sample(&format!("c{key}"), number)
 }
 
 fn gap(number: u64) -> Record {
@@ -117,25 +102,14 @@ struct Rig {
     seen: Arc<Mutex<Vec<Record>>>,
 }
 
-fn node(name: &str, role: Role, inputs: &[&str], workers: Option<usize>) -> Node {
-    Node {
-        name: name.to_owned(),
-        role,
-        inputs: inputs.iter().map(ToString::to_string).collect(),
-        takes: Bodies::ANY,
-        gives: (role == Role::Source).then_some(Bodies::ANY),
-        when_slow: WhenSlow::Block,
-        workers,
-        place: Place::default(),
-        inputs_place: Place::default(),
-    }
-}
-
 fn rig<T: Transform + 'static>(transform: T, workers: usize) -> Rig {
     let nodes = vec![
-        node("a", Role::Source, &[], None),
-        node("t", Role::Transform, &["a"], Some(workers)),
-        node("k", Role::Sink, &["t"], None),
+        node("a", Role::Source, &[]),
+        Node {
+            workers: Some(workers),
+            ..node("t", Role::Transform, &["a"])
+        },
+        node("k", Role::Sink, &["t"]),
     ];
     let graph = Graph::check(nodes, &Report::default()).unwrap();
     let seen = Arc::default();

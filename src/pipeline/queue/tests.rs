@@ -1,24 +1,9 @@
 use super::*;
-use crate::pipeline::Ledger;
-use crate::record::{Channel, Kind, Quality, Value};
+use crate::pipeline::{Ledger, testing};
 use proptest::prelude::*;
 
 fn sample(number: u64) -> Record {
-    Record {
-        monotonic_ns: number,
-        wall_ns: 0,
-        body: Body::Sample {
-            channel: Arc::new(Channel {
-                name: "c".to_owned(),
-                unit: "1".to_owned(),
-                kind: Kind::Int,
-                calibration: None,
-            }),
-            value: Value::Int(0),
-            quality: Quality::Good,
-        },
-        reply: None,
-    }
+    testing::sample("c", number)
 }
 
 /// Of nanoseconds 7 to 9.

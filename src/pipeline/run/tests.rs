@@ -1,25 +1,11 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::{Ack, Bodies, Ledger, Node, Place, WhenSlow};
+use crate::pipeline::testing::node;
+use crate::pipeline::{Ack, Ledger};
 use crate::record::{Body, Cause, Class, Gap, Record};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
-
-fn node(name: &str, role: Role, inputs: &[&str]) -> Node {
-    Node {
-        name: name.to_owned(),
-        role,
-        inputs: inputs.iter().map(ToString::to_string).collect(),
-        takes: Bodies::ANY,
-        gives: (role == Role::Source).then_some(Bodies::ANY),
-        when_slow: WhenSlow::Block,
-        #[cfg(feature = "telemetry")]
-        workers: None,
-        place: Place::default(),
-        inputs_place: Place::default(),
-    }
-}
 
 /// The number of a record is its monotonic time.
 fn numbered(number: u64) -> Record {

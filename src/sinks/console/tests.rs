@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::{Ack, Bodies, Graph, Ledger, Node, Place, Role, Sink, WhenSlow, start};
+use crate::pipeline::testing::node;
+use crate::pipeline::{Ack, Graph, Ledger, Role, Sink, start};
 use crate::record::{Channel, Class, Kind, Quality, Value};
 use crate::sinks::testing::NoTransform;
 use std::collections::BTreeMap;
@@ -39,22 +40,7 @@ impl Sink for Shown {
 
 /// Shows `count` batches of one record; gives back how many were released, and the text.
 async fn shown(reader: Reader, count: u64) -> (u64, String) {
-    let node = |name: &str, role, inputs| Node {
-        name: name.to_owned(),
-        role,
-        inputs,
-        takes: Bodies::ANY,
-        gives: (role == Role::Source).then_some(Bodies::ANY),
-        when_slow: WhenSlow::Block,
-        #[cfg(feature = "telemetry")]
-        workers: None,
-        place: Place::default(),
-        inputs_place: Place::default(),
-    };
-    let nodes = vec![
-        node("s", Role::Source, vec![]),
-        node("k", Role::Sink, vec!["s".to_owned()]),
-    ];
+    let nodes = vec![node("s", Role::Source, &[]), node("k", Role::Sink, &["s"])];
     let graph = Graph::check(nodes, &Report::default()).unwrap();
     let sinks = BTreeMap::from([("k".to_owned(), Shown(reader.clone()))]);
     let transforms = BTreeMap::<String, NoTransform>::new();
