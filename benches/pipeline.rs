@@ -1,15 +1,14 @@
 //! Records a second through source -> filter -> scale -> deadband -> two sinks, beside the same work in a plain loop.
 //! Batches of 100; the sinks count and acknowledge.
 
-use dunlin::config::parse;
-use dunlin::pipeline::{
-    Ack, Batch, Bodies, Graph, Inlet, Ledger, Node, Role, Sink, Transform as _, start,
-};
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use dunlin::pipeline::{Ack, Batch, Inlet, Ledger, Sink, Transform as _, start};
 use dunlin::record::{Body, Channel, Class, Kind, Quality, Record, Value};
-use dunlin::transforms::{self, Transform};
+use nodes::nodes;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,26 +57,6 @@ impl Sink for Count {
     }
 }
 
-fn nodes() -> (Graph, BTreeMap<String, Transform>) {
-    parse(Path::new("bench"), CONFIG, |root, report| {
-        let mut nodes = Vec::new();
-        let mut made = BTreeMap::new();
-        for (name, mut section) in root.sections("sources") {
-            nodes.push(Node::read(&name, Role::Source, Bodies::ANY, &mut section));
-        }
-        for (name, section) in root.sections("transforms") {
-            let (node, transform) = transforms::configure(&name, section);
-            nodes.push(node);
-            made.extend(transform.map(|transform| (name, transform)));
-        }
-        for (name, mut section) in root.sections("sinks") {
-            nodes.push(Node::read(&name, Role::Sink, Bodies::ANY, &mut section));
-        }
-        (Graph::check(nodes, report).expect("a sound graph"), made)
-    })
-    .expect("a sound configuration")
-}
-
 fn batch(channels: &[Arc<Channel>], ledger: &Arc<Ledger>, number: u64) -> Batch {
     let record = |n: u64| Record {
         monotonic_ns: n,
@@ -100,7 +79,7 @@ fn batch(channels: &[Arc<Channel>], ledger: &Arc<Ledger>, number: u64) -> Batch 
 
 /// The transforms one after the other on each batch, without tasks and channels.
 fn plain(channels: &[Arc<Channel>]) -> Duration {
-    let (_, mut made) = nodes();
+    let (_, mut made) = nodes(CONFIG);
     let mut chain = ["f", "s", "d"].map(|name| made.remove(name).expect("configured"));
     let ledger = Arc::default();
     let started = Instant::now();
@@ -123,7 +102,7 @@ fn plain(channels: &[Arc<Channel>]) -> Duration {
 }
 
 async fn pipeline(channels: &[Arc<Channel>]) -> Duration {
-    let (graph, made) = nodes();
+    let (graph, made) = nodes(CONFIG);
     let sinks = BTreeMap::from([
         ("k".to_owned(), Count::default()),
         ("l".to_owned(), Count::default()),

@@ -8,10 +8,10 @@
 //! `chain N`, `parser N` and `pipeline N` only send 256 frames N times through one of them, for scripts/instructions.sh,
 //! which counts.
 
-use dunlin::config::parse;
-use dunlin::pipeline::{
-    Ack, Batch, Bodies, Graph, Inlet, Ledger, Node, Outlet, Role, Running, Sink, start,
-};
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use dunlin::pipeline::{Ack, Batch, Inlet, Ledger, Outlet, Running, Sink, start};
 use dunlin::record::{Body, Channel, Class, Kind, Quality, Record};
 use dunlin::slabs::Slabs;
 use dunlin::telemetry::ccsds::{Decoder, Event, Framing, Input, Settings};
@@ -20,12 +20,11 @@ use dunlin::telemetry::frame::{self, Protocol};
 use dunlin::telemetry::packet::{Header, Part};
 use dunlin::telemetry::randomiser::randomise;
 use dunlin::telemetry::sync::{self, Marker};
-use dunlin::transforms;
+use nodes::nodes;
 use spacepackets::{CcsdsPacket as _, SpHeader};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -298,28 +297,7 @@ struct Agent {
 
 impl Agent {
     fn start() -> Agent {
-        let (graph, transforms) = parse(Path::new("bench"), CONFIG, |root, report| {
-            let mut nodes = Vec::new();
-            let mut made = BTreeMap::new();
-            for (name, mut section) in root.sections("sources") {
-                nodes.push(Node::read(
-                    &name,
-                    Role::Source,
-                    Bodies::FRAMES,
-                    &mut section,
-                ));
-            }
-            for (name, section) in root.sections("transforms") {
-                let (node, transform) = transforms::configure(&name, section);
-                nodes.push(node);
-                made.extend(transform.map(|transform| (name, transform)));
-            }
-            for (name, mut section) in root.sections("sinks") {
-                nodes.push(Node::read(&name, Role::Sink, Bodies::ANY, &mut section));
-            }
-            (Graph::check(nodes, report).expect("a sound graph"), made)
-        })
-        .expect("a sound configuration");
+        let (graph, transforms) = nodes(CONFIG);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

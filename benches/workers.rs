@@ -4,15 +4,14 @@
 //! Eight channels. "heavy": `inflate` of frames of 16 KiB by deflate, eight a batch. "light": `check_crc` of frames of 64
 //! bytes, one hundred a batch. Runs take turns; medians.
 
-use dunlin::config::parse;
-use dunlin::pipeline::{
-    Ack, Batch, Bodies, Graph, Inlet, Ledger, Node, Role, Sink, Transform as _, start,
-};
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use dunlin::pipeline::{Ack, Batch, Graph, Inlet, Ledger, Sink, Transform as _, start};
 use dunlin::record::{Body, Channel, Class, Kind, Quality, Record};
-use dunlin::transforms::{self, Transform};
+use dunlin::transforms::Transform;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,23 +100,7 @@ fn nodes(load: &Load, workers: usize) -> (Graph, BTreeMap<String, Transform>) {
         "[sources.a]\n[transforms.t]\n{}\ninputs = ['a']\n{workers}\n[sinks.k]\ninputs = ['t']\n",
         load.keys
     );
-    parse(Path::new("bench"), &text, |root, report| {
-        let mut nodes = Vec::new();
-        let mut made = BTreeMap::new();
-        for (name, mut section) in root.sections("sources") {
-            nodes.push(Node::read(&name, Role::Source, Bodies::ANY, &mut section));
-        }
-        for (name, section) in root.sections("transforms") {
-            let (node, transform) = transforms::configure(&name, section);
-            nodes.push(node);
-            made.extend(transform.map(|transform| (name, transform)));
-        }
-        for (name, mut section) in root.sections("sinks") {
-            nodes.push(Node::read(&name, Role::Sink, Bodies::ANY, &mut section));
-        }
-        (Graph::check(nodes, report).expect("a sound graph"), made)
-    })
-    .expect("a sound configuration")
+    nodes::nodes(&text)
 }
 
 fn batch(
