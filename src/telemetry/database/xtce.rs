@@ -8,6 +8,7 @@ mod element;
 mod encodings;
 mod entries;
 mod names;
+mod once;
 mod places;
 mod shapes;
 mod sizes;

@@ -1,17 +1,26 @@
 //! Containers, each with those it is made of, as the fields of a packet.
 
+use super::FIELDS_ALL_MAX;
 use super::comparisons::{Known, read};
 use super::element::Element;
 use super::entries::{Fields, Made};
 use super::names::{Kind, Named};
+use super::once::{Line, Once, Words};
 use super::places::{Next, Spot, repeat, start};
-use super::{FIELDS_ALL_MAX, LINE_MAX};
 use crate::telemetry::database::extent::{Extent, Room};
 use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Test};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 /// Most comparisons of all containers and their fields, each counted wherever it holds.
 const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
+
+const WORDS: Words = Words {
+    one: "container",
+    no_circle: "let no container be in itself",
+    no_line: "base fewer of them on each other",
+};
+
 /// A container with all that it has from others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Laid {
@@ -30,17 +39,16 @@ pub(super) struct Laid {
     is_full: bool,
 }
 
-#[derive(Clone, Debug)]
-enum State {
-    New,
-    Busy,
-    Done(Option<Rc<Laid>>),
+impl Line for Laid {
+    fn depth(&self) -> usize {
+        self.depth
+    }
 }
 
 /// Lays all containers out.
 pub(super) struct Layouts<'k, 't> {
     known: Known<'k, 't>,
-    states: Vec<State>,
+    made: Once<Laid>,
     all_fields: usize,
     all_comparisons: usize,
     /// Whether a container is part of another one.
@@ -52,7 +60,7 @@ impl<'k, 't> Layouts<'k, 't> {
         let count = known.names.containers.len();
         Layouts {
             known,
-            states: vec![State::New; count],
+            made: Once::new(count, WORDS),
             all_fields: 0,
             all_comparisons: 0,
             parts: vec![false; count],
@@ -61,31 +69,12 @@ impl<'k, 't> Layouts<'k, 't> {
 
     /// The container of a place. Where there is none, something was said.
     pub(super) fn laid(&mut self, at: usize, from: Element<'t>, line: usize) -> Option<Rc<Laid>> {
-        let done = match self.states.get(at)?.clone() {
-            State::Done(laid) => Some(laid),
-            State::Busy => {
-                from.problem(
-                    "leads back to its own container",
-                    "let no container be in itself",
-                );
-                return None;
-            }
-            State::New => None,
-        };
-        let behind = done.iter().flatten().map(|laid| laid.depth);
-        if line + behind.sum::<usize>() > LINE_MAX {
-            let what = format!("is the end of a line of more than {LINE_MAX} containers");
-            from.problem(what, "base fewer of them on each other");
-            return None;
-        }
-        if let Some(done) = done {
+        if let ControlFlow::Break(done) = self.made.begin(at, from, line) {
             return done;
         }
-        self.states[at] = State::Busy;
         let made = self.lay(at, line).map(Rc::new);
         let laid = self.known.names.containers[at].element.said(made);
-        self.states[at] = State::Done(laid.clone());
-        laid
+        self.made.done(at, laid)
     }
 
     fn lay(&mut self, at: usize, line: usize) -> Option<Laid> {

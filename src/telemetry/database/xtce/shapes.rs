@@ -1,18 +1,26 @@
 //! Parameter types of several values, arrays and aggregates, as the values that they are made of; and any type as one of
 //! these.
 
+use super::FIELDS_ALL_MAX;
 use super::element::{Element, clipped};
 use super::names::{Kind, Names, name};
+use super::once::{Line, Once, Words};
 use super::places::Spot;
 use super::types::{Origin, Type, read};
-use super::{FIELDS_ALL_MAX, LINE_MAX};
 use crate::telemetry::database::{FIELDS_MAX, NAME_BYTES_MAX, is_index};
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
+
+const WORDS: Words = Words {
+    one: "type",
+    no_circle: "let no type be of itself",
+    no_line: "make fewer of them of each other",
+};
 
 /// All values of a type.
 #[derive(Debug, Default)]
@@ -35,17 +43,16 @@ pub(super) struct Leaf<'t> {
     pub(super) of: Rc<Type<'t>>,
 }
 
-#[derive(Clone, Debug)]
-enum State<'t> {
-    New,
-    Busy,
-    Done(Option<Rc<Shape<'t>>>),
+impl Line for Shape<'_> {
+    fn depth(&self) -> usize {
+        self.depth
+    }
 }
 
 /// Makes the shapes of types.
 pub(super) struct Shapes<'k, 't> {
     names: &'k Names<'t>,
-    states: Vec<State<'t>>,
+    made: Once<Shape<'t>>,
     all_leaves: usize,
 }
 
@@ -53,7 +60,7 @@ impl<'k, 't> Shapes<'k, 't> {
     pub(super) fn new(names: &'k Names<'t>) -> Shapes<'k, 't> {
         Shapes {
             names,
-            states: vec![State::New; names.types.len()],
+            made: Once::new(names.types.len(), WORDS),
             all_leaves: 0,
         }
     }
@@ -65,28 +72,12 @@ impl<'k, 't> Shapes<'k, 't> {
         from: Element<'t>,
         line: usize,
     ) -> Option<Rc<Shape<'t>>> {
-        let done = match self.states.get(at)?.clone() {
-            State::Done(shape) => Some(shape),
-            State::Busy => {
-                from.problem("leads back to its own type", "let no type be of itself");
-                return None;
-            }
-            State::New => None,
-        };
-        let behind = done.iter().flatten().map(|shape| shape.depth);
-        if line + behind.sum::<usize>() > LINE_MAX {
-            let what = format!("is the end of a line of more than {LINE_MAX} types");
-            from.problem(what, "make fewer of them of each other");
-            return None;
-        }
-        if let Some(done) = done {
+        if let ControlFlow::Break(done) = self.made.begin(at, from, line) {
             return done;
         }
-        self.states[at] = State::Busy;
         let made = self.make(at, line).map(Rc::new);
         let shape = self.names.types[at].element.said(made);
-        self.states[at] = State::Done(shape.clone());
-        shape
+        self.made.done(at, shape)
     }
 
     fn make(&mut self, at: usize, line: usize) -> Option<Shape<'t>> {
