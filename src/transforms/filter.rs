@@ -124,6 +124,8 @@ impl Transform for Filter {
 
 #[cfg(test)]
 mod tests {
+    use crate::record::{Body, Record};
+    use crate::slabs::Slabs;
     use crate::transforms::testing::*;
 
     #[test]
@@ -160,6 +162,33 @@ mod tests {
             ),
         ] {
             assert_eq!(run("filter", config, input()), wanted, "{config}");
+        }
+    }
+
+    /// One frame of many would keep the slab of all of them.
+    #[test]
+    fn few_frames_that_stay_leave_their_slab() {
+        for (kept, leaves) in [(1, true), (2, false)] {
+            let mut slabs = Slabs::default();
+            let name = |n: usize| if n < kept { "kept" } else { "other" };
+            let frames: Vec<Record> = (0..16)
+                .map(|n| {
+                    let mut record = frame(name(n));
+                    if let Body::Frame { bytes, .. } = &mut record.body {
+                        *bytes = slabs.put(&[7; 100]);
+                    }
+                    record
+                })
+                .collect();
+            let place = |record: &Record| match &record.body {
+                Body::Frame { bytes, .. } => (bytes.as_ptr(), bytes.to_vec()),
+                _ => panic!("a frame"),
+            };
+            let (before, same) = place(&frames[0]);
+            let out = Rig::new("filter", "channels = ['kept']").apply(frames);
+            assert_eq!(out[0].records.len(), kept);
+            let (after, bytes) = place(&out[0].records[0]);
+            assert_eq!((before != after, bytes), (leaves, same));
         }
     }
 
