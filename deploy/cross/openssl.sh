@@ -49,10 +49,12 @@ trap 'rm -rf "$build"' EXIT
 # The same bytes on every day: OpenSSL stores when it was built.
 export SOURCE_DATE_EPOCH=0
 # Hidden: no symbol of it leaves the agent, whatever a driver or the device brings. Sections: the linker drops what is not
-# called. No tables for unwinding: nothing unwinds through C. Undefined: the table for fast P-256 is 150 KB, and a gateway
-# does a few such operations a handshake. pac-ret: return addresses are signed, where the processor can.
-flags=(-Os -fPIE -fvisibility=hidden -ffunction-sections -fdata-sections -fstack-protector-strong
-    -fno-asynchronous-unwind-tables -fno-unwind-tables -DOPENSSL_SMALL_FOOTPRINT -UECP_NISTZ256_ASM)
+# called. No tables for unwinding in the agent: nothing unwinds through C. -g1 has them written as .debug_frame, which is
+# stripped and kept aside: the calls of a crash in here, or below it, are found by them. Undefined: the table for fast P-256
+# is 150 KB, and a gateway does a few such operations a handshake. pac-ret: return addresses are signed, where the processor
+# can.
+flags=(-Os -g1 -fPIE -fvisibility=hidden -ffunction-sections -fdata-sections
+    -fstack-protector-strong -fno-asynchronous-unwind-tables -fno-unwind-tables -DOPENSSL_SMALL_FOOTPRINT -UECP_NISTZ256_ASM)
 if [[ $machine == aarch64 ]]; then flags+=(-mbranch-protection=pac-ret); fi
 
 # OpenSSL has a table of some 1,500 objects, with two names, a number and an entry in three indices each: 260 KB, with what
@@ -92,7 +94,8 @@ cd "$build"
 # the provider lists none of it, and 62 KB of assembler are not asked for.
 mkdir -p include/crypto
 printf '%s\n' '#include_next "crypto/aes_platform.h"' '#undef AES_CBC_HMAC_SHA_ETM_CAPABLE' >include/crypto/aes_platform.h
-make -s -j"$(nproc)" build_libs >make.log 2>&1 || { tail -40 make.log >&2; exit 1; }
+# The folder has another name each time, and the compiler writes down the name it is given: this one is true of any.
+PWD=/proc/self/cwd make -s -j"$(nproc)" build_libs >make.log 2>&1 || { tail -40 make.log >&2; exit 1; }
 rm -rf "$prefix"
 mkdir -p "$prefix/lib" "$prefix/include"
 cp libssl.a libcrypto.a "$prefix/lib"
