@@ -28,6 +28,33 @@ fn symbolized(core: &Path) -> String {
     said
 }
 
+/// Addresses of the functions whose frames the symbols of the agent know, and that of this function of C.
+fn frames_and(function: &str) -> (String, String) {
+    let symbols = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/aarch64-unknown-linux-gnu/release/dunlin.debug");
+    let said = |tool: &str, arguments: &[&str]| {
+        let output = Command::new(tool).args(arguments).arg(&symbols).output();
+        let output = output.unwrap_or_else(|error| panic!("{tool}: {error}"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let names = said("nm", &[]);
+    let line = names
+        .lines()
+        .find(|line| line.ends_with(&format!(" {function}")));
+    let address = line.and_then(|line| line.split(' ').next());
+    (
+        said("readelf", &["--debug-dump=frames"]),
+        address.expect(function).to_owned(),
+    )
+}
+
+/// Where a signal meets a call of OpenSSL, which is chance, the calls above it are found by these.
+#[test]
+fn board_symbols_have_the_frames_of_c() {
+    let (frames, function) = frames_and("BIO_write");
+    assert!(frames.contains(&format!(" pc={function}..")), "{function}");
+}
+
 fn cores_go_to(disk: &str) -> String {
     format!("echo '|/bin/dd of=/dev/{disk} bs=65536 conv=fsync' >/proc/sys/kernel/core_pattern")
 }
