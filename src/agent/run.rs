@@ -169,6 +169,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
             boot,
             stats: Arc::clone(&stats),
             state_dir: state.sink(name)?,
+            #[cfg(feature = "live")]
+            runtime_dir: plan.settings.runtime_dir.clone(),
             drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
             #[cfg(feature = "downlink")]
             inbox: inboxes.get(name).cloned(),
