@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "live")]
+pub use live::socket as live_socket;
 #[cfg(all(feature = "live", feature = "tools"))]
-pub use live::{Feed, NotAFeed, socket as live_socket};
+pub use live::{Feed, NotAFeed};
 pub use uplink::message::{Message, NotAMessage, read as read_message};
 
 /// What the agent gives a sink when it opens it.
@@ -137,7 +139,7 @@ impl Sink {
     }
 
     /// Whether viewers on this machine may follow it: [`live_socket`].
-    #[cfg(all(feature = "live", feature = "tools"))]
+    #[cfg(feature = "live")]
     pub fn is_live(&self) -> bool {
         matches!(self, Sink::Live(_))
     }
