@@ -81,13 +81,6 @@ impl Consumer {
         }
     }
 
-    /// As [`batch`](Consumer::batch), for a task: pending, it will be woken. Any [`Waker`](std::task::Waker) serves, so that
-    /// this is also the way to have a function called.
-    pub fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch<'_>>> {
-        let found = self.poll_look(context);
-        found.map(|found| found.map(|found| self.lend(&found)))
-    }
-
     /// As [`batch`](Consumer::batch), for a task. May be cancelled without loss.
     pub async fn next(&mut self) -> Option<Batch<'_>> {
         let found = poll_fn(|context| self.poll_look(context)).await?;
