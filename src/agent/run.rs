@@ -82,6 +82,10 @@ pub enum RunFailure {
 }
 
 fn remedy(error: &SinkError) -> &'static str {
+    #[cfg(feature = "live")]
+    if let SinkError::Listen { .. } = error {
+        return "make agent.runtime_dir a directory that the agent's user owns, and stop another agent that uses it";
+    }
     let SinkError::Buffer { source, .. } = error else {
         return "free space, or correct the path and its permissions";
     };

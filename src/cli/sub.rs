@@ -38,21 +38,17 @@ pub(super) fn sub(
     terminal: bool,
     colours: bool,
 ) -> Result<Exit, Failure> {
-    let plan = sound(&request.config, defaults, None)?;
     #[cfg(feature = "live")]
     if request.local {
-        if request.filter.is_some() {
-            let message =
-                "--filter is of topics, and --local knows none.\n  Remedy: leave one of them out.";
-            return Err(Failure::new(Exit::Usage, message));
-        }
-        let (socket, sink) = local::find(&plan, &request.config, request.sink.as_deref())?;
+        let (socket, sink) = local::find(request, defaults)?;
         return runtime()?.block_on(async {
             let mut agent = local::Local::connect(&socket, &sink).await?;
-            let view = View::new(sink, request, terminal, colours);
+            let mut view = View::new(sink, request, terminal, colours);
+            view.state = format!("connected to {}", socket.display());
             watch(view, request.seconds, Origin::Agent(&mut agent)).await
         });
     }
+    let plan = sound(&request.config, defaults, None)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let uplinks: Vec<_> = plan
         .sinks
@@ -123,14 +119,14 @@ impl Origin<'_> {
     }
 
     /// Why nothing came, perhaps.
-    fn silence(&self, view: &View, ended: bool) -> String {
+    fn silence(&self, view: &View) -> String {
         match self {
             Origin::Broker(_) => format!(
                 "no message came on {}: {}.\n  Remedy: see that the agent runs, and that the filter fits its topics.",
                 view.title, view.state
             ),
             #[cfg(feature = "live")]
-            Origin::Agent(agent) if ended => agent.sent_away.clone(),
+            Origin::Agent(agent) if agent.is_gone => agent.sent_away.clone(),
             #[cfg(feature = "live")]
             Origin::Agent(_) => format!(
                 "no message came from sink {}.\n  Remedy: see by `dunlin status` that its inputs produce.",
@@ -153,17 +149,13 @@ async fn watch(
         }
     };
     tokio::pin!(end);
-    let mut ended = false;
     loop {
         tokio::select! {
             heard = from.next() => match heard? {
                 Some(Heard::Event(event)) => view.take(event)?,
                 #[cfg(feature = "live")]
                 Some(Heard::Payload(payload)) => view.message("the agent", &payload)?,
-                None => {
-                    ended = true;
-                    break;
-                }
+                None => break,
             },
             _ = draw.tick() => view.draw()?,
             () = &mut end => break,
@@ -172,7 +164,7 @@ async fn watch(
     }
     view.end()?;
     if view.messages == 0 {
-        return Err(Failure::new(Exit::Unavailable, from.silence(&view, ended)));
+        return Err(Failure::new(Exit::Unavailable, from.silence(&view)));
     }
     Ok(Exit::Ok)
 }

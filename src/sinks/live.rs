@@ -1,10 +1,9 @@
 //! `live`: what flows, for viewers on this machine, over a Unix socket. `dunlin sub CONFIG --local` is one.
 //!
-//! It is for looking, not for keeping, and never holds the pipeline up: batches are acknowledged as they come. A batch is
-//! written once, as messages of the payload in CBOR, into a ring ([`dunlin_ring`]) that is there from the start, and sent to
-//! each viewer from where it lies. A viewer that is slower than what flows is lapped: it goes on with what is newer, and
-//! sees by the sequences how many records it missed. The ring is a mebibyte, and half of it is what such a viewer may be
-//! behind. Without a viewer nothing is written.
+//! It is for looking, not for keeping, and never holds the pipeline up: batches are acknowledged as they come. Of a batch
+//! messages of the payload are made once, in CBOR, in a ring ([`dunlin_ring`]) that is there from the start, and sent to each
+//! viewer from where they lie there. A viewer that is a mebibyte behind is lapped: it goes on with what is newer, half a
+//! mebibyte behind, and sees by the sequences how many records it missed. Without a viewer no message is made.
 
 #[cfg(feature = "tools")]
 mod feed;
@@ -23,11 +22,13 @@ use dunlin_ring::{Consumer, MESSAGE_BYTES_MAX, Policy, Producer};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{self, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Slabs of the ring, of 64 KiB.
@@ -36,11 +37,11 @@ const SLABS: usize = 16;
 /// Most viewers at a time.
 const VIEWERS_MAX: u64 = 8;
 
-/// How long the end waits for viewers that are slow.
+/// How long the end waits for viewers that are slow, where the drain has as much time.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 
 /// How long a listener rests that could not accept.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(5);
 
 /// Where the viewers of this sink connect.
 pub fn socket(runtime_dir: &Path, sink: &str) -> PathBuf {
@@ -60,6 +61,7 @@ struct Opened {
     listener: Listening,
     messages: Messages,
     seats: Vec<Consumer>,
+    end: Duration,
 }
 
 /// A listener whose file is gone when it is.
@@ -93,7 +95,7 @@ impl Live {
 
     pub(super) fn open(&mut self, context: &Context) -> Result<(), SinkError> {
         let path = socket(&context.runtime_dir, &self.name);
-        let failed = |source| SinkError::Open {
+        let failed = |source| SinkError::Listen {
             sink: self.name.clone(),
             path: path.clone(),
             source,
@@ -112,6 +114,7 @@ impl Live {
                 scratch: Vec::new(),
             },
             seats,
+            end: LAST_MESSAGES.min(context.drain),
         });
         context.stats.state.set("running");
         Ok(())
@@ -122,18 +125,24 @@ impl Live {
             listener,
             mut messages,
             mut seats,
+            end,
         } = self.opened.expect("opened before it runs");
         let sink = self.name;
         let accepting = listener
             .listener
             .try_clone()
             .and_then(tokio::net::UnixListener::from_std)
-            .map_err(|source| SinkError::Open {
+            .map_err(|source| SinkError::Listen {
                 sink: sink.clone(),
                 path: listener.path.clone(),
                 source,
             })?;
+        let (streams, mut waiting) = mpsc::channel(1);
+        let mut accepting_task = JoinSet::new();
+        accepting_task.spawn(accept(accepting, streams));
         let mut viewers = JoinSet::new();
+        // Said once, until there is a seat again: who is sent away may come as often as it likes.
+        let mut said = false;
         loop {
             tokio::select! {
                 batch = inlet.recv() => {
@@ -141,44 +150,48 @@ impl Live {
                     messages.write(&batch, !viewers.is_empty());
                     batch.ack.done();
                 }
-                stream = accept(&accepting) => {
+                Some(stream) = waiting.recv() => {
                     if let Some(seat) = seats.pop() {
                         viewers.spawn(viewer::show(stream, seat));
-                    } else {
+                    } else if !std::mem::replace(&mut said, true) {
                         tracing::warn!(sink, "a viewer was sent away: there are as many as sinks.{sink}.viewers allows");
                     }
                 }
-                Some(ended) = viewers.join_next() => seats.extend(ended.ok()),
+                Some(ended) = viewers.join_next() => {
+                    seats.extend(ended.ok());
+                    said = false;
+                }
             }
         }
-        drop((messages, listener));
+        drop((messages, accepting_task, listener));
         // Either way is well: a viewer that is this slow misses the last messages.
         let all = async { while viewers.join_next().await.is_some() {} };
-        drop(tokio::time::timeout(LAST_MESSAGES, all).await);
+        drop(tokio::time::timeout(end, all).await);
         Ok(())
     }
 }
 
-async fn accept(listener: &tokio::net::UnixListener) -> tokio::net::UnixStream {
+async fn accept(listener: tokio::net::UnixListener, streams: mpsc::Sender<UnixStream>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, _)) => {
+                if streams.send(stream).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => {
-                tracing::debug!("no viewer can be accepted: {error}");
+                tracing::warn!("no viewer can be accepted: {error}");
                 tokio::time::sleep(REST).await;
             }
         }
     }
 }
 
-/// For who may read the agent's files: its user and group. A file that another start left is replaced; where somebody
-/// answers there, it is not.
+/// For who may read the agent's files: its user and group. A socket that another start left is replaced; one at which
+/// somebody answers is not, and nothing else is.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).is_ok() {
-                return Err(error);
-            }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left(path) => {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
@@ -187,6 +200,14 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Whether this is a socket at which nobody listens.
+fn is_left(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    is_socket
+        && net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Makes messages of records, in the ring.
@@ -240,5 +261,5 @@ impl Messages {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tools"))]
 mod tests;

@@ -62,6 +62,17 @@ pub enum SinkError {
         /// Why.
         source: std::io::Error,
     },
+    /// The socket for viewers could not be made.
+    #[cfg(feature = "live")]
+    #[error("cannot listen at {path:?} for the viewers of sink {sink:?}", path = path.display().to_string())]
+    Listen {
+        /// Name of the sink.
+        sink: String,
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A thread could not be started.
     #[error("cannot start the thread of sink {sink:?}")]
     Thread {
@@ -134,7 +145,9 @@ impl Sink {
     pub fn uplink(&self) -> Option<Follow<'_>> {
         match self {
             Sink::Uplink(uplink) => Some(uplink.follow()),
-            _ => None,
+            Sink::File(_) | Sink::Console(_) => None,
+            #[cfg(feature = "live")]
+            Sink::Live(_) => None,
         }
     }
 

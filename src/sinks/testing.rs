@@ -52,7 +52,7 @@ pub(super) fn context(dir: &Path) -> Context {
         state_dir: dir.to_owned(),
         #[cfg(feature = "live")]
         runtime_dir: dir.to_owned(),
-        drain: Duration::from_secs(1),
+        drain: Duration::from_millis(10),
         #[cfg(feature = "downlink")]
         inbox: None,
         #[cfg(feature = "identity")]

@@ -71,6 +71,19 @@ fn sub_local_needs_no_broker_and_shows_values_and_limits() {
     let table = well(&["sub", file, "--local", "--sink", "view", "--seconds", "2"]);
     let row = table.lines().last().unwrap();
     assert!(row.starts_with("sim ") && row.contains(" Cel "), "{table}");
+    assert!(table.contains("view  connected to "), "{table}");
+    // A key that only the agent can read is not asked for.
+    let files = "ca_file = \"ca\"\ncert_file = \"cert\"\nkey_file = \"key\"\n";
+    let config = fs::read_to_string(file).unwrap();
+    let config = config.replace(
+        "mqtt://127.0.0.1:9\"\n",
+        &format!("mqtts://127.0.0.1:9\"\n{files}"),
+    );
+    let other = dir.path().join("other.toml");
+    fs::write(&other, config).unwrap();
+    let other = other.to_str().unwrap();
+    ill(78, &["check", other], &["key_file"]);
+    well(&["sub", other, "--local", "--seconds", "2"]);
 
     ill(
         USAGE,
@@ -82,6 +95,8 @@ fn sub_local_needs_no_broker_and_shows_values_and_limits() {
         &["sub", file, "--local", "--filter", "a/#"],
         &["--filter"],
     );
+    // The seats of those above are free by then.
+    agent.wait_count("/produced", agent.count("/produced") + 20, SOON);
     let mut others = [viewer(file), viewer(file)];
     for other in &mut others {
         let mut byte = [0];
@@ -92,7 +107,7 @@ fn sub_local_needs_no_broker_and_shows_values_and_limits() {
             .read_exact(&mut byte)
             .unwrap();
     }
-    let third = dunlin(&["sub", file, "--local"]);
+    let third = dunlin(&["sub", file, "--local", "--seconds", "20"]);
     assert_eq!(third.code, UNAVAILABLE, "{}", third.stderr);
     assert!(
         third.stderr.contains("sinks.view.viewers"),
@@ -103,7 +118,7 @@ fn sub_local_needs_no_broker_and_shows_values_and_limits() {
     agent.stop();
     for mut other in others {
         wait_for("a viewer ends with its agent", SOON, || {
-            other.try_wait().unwrap().is_some()
+            other.try_wait().unwrap().is_some_and(|end| end.success())
         });
     }
     let gone = dunlin(&["sub", file, "--local"]);
@@ -127,7 +142,7 @@ fn a_viewer_that_stands_still_costs_the_other_consumers_nothing() {
     out.read_exact(&mut first).unwrap();
     // Now nobody reads: the pipe fills, then the socket, and the ring goes round.
     let at = agent.count("/produced");
-    agent.wait_count("/produced", at + 150_000, SOON);
+    agent.wait_count("/produced", at + 80_000, SOON);
     let reader = std::thread::spawn(move || {
         let mut text = String::from_utf8(first.to_vec()).unwrap();
         out.read_to_string(&mut text).unwrap();
@@ -140,7 +155,7 @@ fn a_viewer_that_stands_still_costs_the_other_consumers_nothing() {
     stopped.wait().unwrap();
     let produced = agent.count("/sources/sim/produced");
     assert!(
-        missed > 10_000 && seen > 10_000,
+        missed > 1000 && seen > 10_000,
         "{seen} seen, {missed} missed"
     );
     assert!(seen + missed <= produced);

@@ -1,7 +1,9 @@
 //! Following the agent itself, by the socket of its sink `live`, without a broker.
 
 use super::super::Failure;
-use crate::agent::Plan;
+use super::super::args::Sub;
+use super::super::check::sound;
+use crate::agent::{self, Defaults};
 use crate::exit::Exit;
 use crate::sinks::{Feed, live_socket};
 use std::path::{Path, PathBuf};
@@ -9,16 +11,25 @@ use std::path::{Path, PathBuf};
 /// The agent that is followed.
 pub(super) struct Local {
     feed: Feed,
+    /// Whether it has closed the connection.
+    pub(super) is_gone: bool,
     /// What a viewer that is sent away is told.
     pub(super) sent_away: String,
 }
 
-/// The socket of the sink of this name, or of the only one; with the sink's name.
-pub(super) fn find(
-    plan: &Plan,
-    config: &Path,
-    sink: Option<&str>,
-) -> Result<(PathBuf, String), Failure> {
+/// The socket of the sink that is named, or of the only one; with the sink's name. A viewer need not be able to read the
+/// certificates that other sinks name.
+pub(super) fn find(request: &Sub, defaults: &Defaults) -> Result<(PathBuf, String), Failure> {
+    if request.filter.is_some() {
+        let message =
+            "--filter is of topics, and --local knows none.\n  Remedy: leave one of them out.";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let plan = match agent::draft(&request.config, defaults).plan {
+        Some(plan) => plan,
+        None => sound(&request.config, defaults, None)?,
+    };
+    let sink = request.sink.as_deref();
     let live = plan.sinks.iter().filter(|(_, made)| made.is_live());
     let names: Vec<&str> = live.map(|(name, _)| name.as_str()).collect();
     let mut chosen = names
@@ -30,7 +41,7 @@ pub(super) fn find(
             (*name).to_owned(),
         ));
     }
-    let config = config.display();
+    let config = request.config.display();
     let message = if names.is_empty() {
         format!(
             "{config} has no sink of the type live, so nothing can be followed here.\n  Remedy: add one, see docs/pipeline.md."
@@ -48,7 +59,7 @@ impl Local {
     pub(super) async fn connect(socket: &Path, sink: &str) -> Result<Local, Failure> {
         let feed = Feed::connect(socket).await.map_err(|error| {
             let message = format!(
-                "cannot connect to {}: {error}.\n  Remedy: see that the agent runs with this configuration, and that this user may read and write its files.",
+                "cannot connect to {}: {error}.\n  Remedy: see that the agent runs with this configuration, and that this user is the agent's or in its group.",
                 socket.display()
             );
             Failure::new(Exit::Unavailable, message)
@@ -56,14 +67,20 @@ impl Local {
         let sent_away = format!(
             "the agent closed the connection before it sent anything.\n  Remedy: where it has as many viewers as sinks.{sink}.viewers allows, end one or allow more."
         );
-        Ok(Local { feed, sent_away })
+        Ok(Local {
+            feed,
+            is_gone: false,
+            sent_away,
+        })
     }
 
     /// The next message; none where the agent is gone. May be cancelled without loss.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        self.feed.next().await.map_err(|error| {
+        let message = self.feed.next().await.map_err(|error| {
             let message = format!("cannot follow the agent: {error}.\n  Remedy: see its log.");
             Failure::new(Exit::Unavailable, message)
-        })
+        })?;
+        self.is_gone |= message.is_none();
+        Ok(message)
     }
 }

@@ -38,9 +38,11 @@ impl Rig {
         let mut feed = Feed::connect(&self.socket()).await.unwrap();
         for _ in 0..1000 {
             self.send(vec![sample(0.0)]).await;
-            if let Ok(seen) = timeout(Duration::from_millis(10), feed.next()).await {
-                assert!(seen.unwrap().is_some(), "sent away");
-                return feed;
+            match timeout(Duration::from_millis(10), feed.next()).await {
+                Ok(Ok(Some(_))) => return feed,
+                // The seat of another that has left may not be free yet.
+                Ok(_) => feed = Feed::connect(&self.socket()).await.unwrap(),
+                Err(_) => {}
             }
         }
         panic!("no viewer after ten seconds");
@@ -174,15 +176,7 @@ async fn as_many_viewers_as_allowed_and_a_seat_of_one_that_left_is_free() {
     assert!(next(&mut second).await.is_none(), "sent away");
     // It leaves while nothing flows.
     drop(first);
-    let mut third = Feed::connect(&rig.socket()).await.unwrap();
-    while timeout(Duration::from_millis(20), third.next())
-        .await
-        .is_ok()
-    {
-        third = Feed::connect(&rig.socket()).await.unwrap();
-    }
-    rig.send(vec![sample(3.0)]).await;
-    assert_eq!(next(&mut third).await.unwrap().records.len(), 1);
+    let _third = rig.viewer().await;
     rig.end().await;
 }
 
@@ -208,7 +202,11 @@ async fn a_viewer_that_is_stuck_does_not_hold_up_the_end() {
     for _ in 0..20 {
         rig.send(vec![frame(60_000)]).await;
     }
-    rig.end().await;
+    // As the agent's drain may be shorter than what a viewer gets, so is that.
+    drop(rig.outlet);
+    let bound = LAST_MESSAGES - Duration::from_millis(20);
+    rig.running.drain(bound).await.unwrap();
+    assert_eq!(rig.ledger.released(), rig.ledger.produced());
     drop(stuck);
 }
 
@@ -226,7 +224,7 @@ async fn the_socket_is_for_user_and_group_and_gone_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_socket_that_a_crash_left_is_taken_over_and_one_in_use_is_not() {
+async fn a_socket_that_a_crash_left_is_taken_over_and_nothing_else_is() {
     let rig = Rig::new("");
     let open = |dir: &Path| {
         let mut live = Live {
@@ -242,4 +240,9 @@ async fn a_socket_that_a_crash_left_is_taken_over_and_one_in_use_is_not() {
     drop(UnixListener::bind(socket(dir.path(), "k")).unwrap());
     assert!(socket(dir.path(), "k").exists());
     open(dir.path()).unwrap();
+    // What is no socket is somebody's.
+    let path = socket(dir.path(), "k");
+    std::fs::write(&path, "mine").unwrap();
+    assert!(matches!(open(dir.path()), Err(SinkError::Listen { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
