@@ -9,6 +9,9 @@ mod buffer;
 mod drivers;
 #[path = "cli/live.rs"]
 mod live;
+#[cfg(all(feature = "live", feature = "telemetry"))]
+#[path = "cli/local.rs"]
+mod local;
 #[path = "cli/words.rs"]
 mod words;
 

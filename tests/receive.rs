@@ -130,6 +130,12 @@ fn a_calibration_changes(keys: &str) {
     wait_for("all values", LIMIT, || {
         values(dir.path()).len() >= wanted.len()
     });
+    let table = dunlin(&["status", agent.config().to_str().unwrap()]).stdout;
+    let row = table.lines().find(|line| line.starts_with("meaning "));
+    assert!(
+        row.is_some_and(|row| row.contains("databases 1, ")),
+        "{table}"
+    );
     agent.stop();
     let found = values(dir.path());
     assert_eq!(found.len(), wanted.len());

@@ -176,6 +176,10 @@ fn configure(
     let mut made_sinks = BTreeMap::new();
     for (name, section) in root.sections("sinks") {
         let (node, made) = sinks::configure(&name, section, own.as_ref());
+        #[cfg(feature = "live")]
+        if made.as_ref().is_some_and(Sink::is_live) {
+            reachable(&settings.runtime_dir, &node, report);
+        }
         nodes.push(node);
         made_sinks.extend(made.map(|made| (name, made)));
     }
@@ -196,6 +200,23 @@ fn configure(
         transforms: made_transforms,
         sinks: made_sinks,
     })
+}
+
+/// A Unix socket has a path of bounded length, where viewers of this sink connect.
+#[cfg(feature = "live")]
+fn reachable(runtime_dir: &Path, node: &Node, report: &Report) {
+    let socket = sinks::live_socket(runtime_dir, &node.name);
+    if std::os::unix::net::SocketAddr::from_pathname(&socket).is_err() {
+        report.add(Problem {
+            line: node.place.line,
+            key: node.place.key.clone(),
+            what: format!(
+                "would listen at {}, a path that is too long for a socket",
+                socket.display()
+            ),
+            remedy: "shorten agent.runtime_dir, or the name of the sink".to_owned(),
+        });
+    }
 }
 
 /// Refuses a table that is for what this build has not.

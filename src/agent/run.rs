@@ -82,6 +82,10 @@ pub enum RunFailure {
 }
 
 fn remedy(error: &SinkError) -> &'static str {
+    #[cfg(feature = "live")]
+    if let SinkError::Listen { .. } = error {
+        return "make agent.runtime_dir a directory that the agent's user owns, and stop another agent that uses it";
+    }
     let SinkError::Buffer { source, .. } = error else {
         return "free space, or correct the path and its permissions";
     };
@@ -169,6 +173,8 @@ fn open(mut plan: Plan, started_ns: u64) -> Result<Opened, RunFailure> {
             boot,
             stats: Arc::clone(&stats),
             state_dir: state.sink(name)?,
+            #[cfg(feature = "live")]
+            runtime_dir: plan.settings.runtime_dir.clone(),
             drain: plan.settings.drain_timeout.mul_f64(DELIVERY_SHARE),
             #[cfg(feature = "downlink")]
             inbox: inboxes.get(name).cloned(),

@@ -151,6 +151,9 @@ pub(super) struct Sub {
     pub config: PathBuf,
     /// Uplink sink; the only one if absent.
     pub sink: Option<String>,
+    /// Follow the agent itself, by its sink `live`.
+    #[cfg(feature = "live")]
+    pub local: bool,
     /// Topic filter; the sink's own topic with its placeholders opened up if absent.
     pub filter: Option<String>,
     /// Print one line a message instead of a table.
@@ -526,6 +529,8 @@ impl Words {
     fn sub(&mut self) -> Result<Sub, String> {
         Ok(Sub {
             sink: self.value("sink")?,
+            #[cfg(feature = "live")]
+            local: self.flag("local"),
             filter: self.value("filter")?,
             json: self.flag("json"),
             seconds: self.number("seconds")?,

@@ -200,8 +200,9 @@ pub(super) const SUB: &str = "\
 Follows what is being sent, from the broker's side: subscribes with the endpoint and certificates of an uplink sink
 and shows one row a channel, with its latest value, limits, rate, duplicates and holes.
 
-Usage: dunlin sub CONFIG [--sink NAME] [--filter TOPIC] [--json] [--seconds N]
+Usage: dunlin sub CONFIG [--sink NAME] [--filter TOPIC | --local] [--json] [--seconds N]
 
+  --local      from the agent on this machine, by its sink of the type live: needs no broker
   --json       one line a message instead of a table
   --filter     another topic filter, such as 'dunlin/+/boiler'";
 

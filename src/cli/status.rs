@@ -105,6 +105,19 @@ fn downlinks(status: &Value) -> Option<Table> {
     Some(downlinks)
 }
 
+/// What transforms count, where any does.
+fn transforms(status: &Value) -> Option<Table> {
+    let counting = status["transforms"].as_object()?;
+    let mut table = Table::new(["transform", "counts"]);
+    for (name, counts) in counting {
+        let counts = counts.as_object().into_iter().flatten();
+        let each = counts.map(|(what, count)| format!("{what} {}", text(count)));
+        let each: Vec<String> = each.collect();
+        table.row([name.clone(), each.join(", ")]);
+    }
+    (!counting.is_empty()).then_some(table)
+}
+
 /// What is known of the endpoints of uplinks, where there are any.
 fn endpoints(status: &Value) -> Option<Table> {
     let mut table = Table::new(["endpoint", "of", "breaker", "failures", "connected"]);
@@ -207,6 +220,7 @@ fn render(status: &Value) -> String {
     let tables = [
         Some(sources),
         downlinks(status),
+        transforms(status),
         Some(sinks),
         endpoints(status),
     ];

@@ -1,7 +1,9 @@
-//! `dunlin sub`: follows what is being sent, from the broker's side.
+//! `dunlin sub`: follows what is being sent, from the broker's side, or with `--local` from the agent's.
 
 mod json;
 mod limits;
+#[cfg(feature = "live")]
+mod local;
 mod screen;
 
 use super::args::Sub;
@@ -13,7 +15,7 @@ use crate::exit::Exit;
 use crate::level::Level;
 use crate::payload::{self, ItemBody, Message};
 use crate::record::{Quality, Value};
-use crate::uplink::{Event, Qos, Retained, Subscription, Uplink};
+use crate::uplink::{Event, Events, Qos, Retained, Subscription, Uplink};
 use limits::Levels;
 use screen::Screen;
 use std::collections::BTreeMap;
@@ -36,6 +38,16 @@ pub(super) fn sub(
     terminal: bool,
     colours: bool,
 ) -> Result<Exit, Failure> {
+    #[cfg(feature = "live")]
+    if request.local {
+        let (socket, sink) = local::find(request, defaults)?;
+        return runtime()?.block_on(async {
+            let mut agent = local::Local::connect(&socket, &sink).await?;
+            let mut view = View::new(sink, request, terminal, colours);
+            view.state = format!("connected to {}", socket.display());
+            watch(view, request.seconds, Origin::Agent(&mut agent)).await
+        });
+    }
     let plan = sound(&request.config, defaults, None)?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let uplinks: Vec<_> = plan
@@ -75,43 +87,86 @@ pub(super) fn sub(
         retained: Retained::EachConnect,
     }];
     runtime()?.block_on(async {
-        let (_uplink, mut events) = Uplink::spawn(settings)
-            .map_err(|error| Failure::new(Exit::Unavailable, error))?;
-        let screen = if terminal && !request.json {
-            Screen::take().ok()
-        } else {
-            None
-        };
-        let mut view = View::new(filter, request.json, screen, colours);
-        let mut draw = interval(DRAW);
-        let end = async {
-            match request.seconds {
-                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(end);
-        loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => view.take(event)?,
-                    None => break,
-                },
-                _ = draw.tick() => view.draw()?,
-                () = &mut end => break,
-                _ = tokio::signal::ctrl_c() => break,
-            }
-        }
-        view.end()?;
-        if view.messages == 0 {
-            let message = format!(
-                "no message came on {}: {}.\n  Remedy: see that the agent runs, and that the filter fits its topics.",
-                view.filter, view.state
-            );
-            return Err(Failure::new(Exit::Unavailable, message));
-        }
-        Ok(Exit::Ok)
+        let (_uplink, mut events) =
+            Uplink::spawn(settings).map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        let view = View::new(filter, request, terminal, colours);
+        watch(view, request.seconds, Origin::Broker(&mut events)).await
     })
+}
+
+/// Where messages come from.
+enum Origin<'a> {
+    Broker(&'a mut Events),
+    #[cfg(feature = "live")]
+    Agent(&'a mut local::Local),
+}
+
+/// What comes.
+enum Heard {
+    Event(Event),
+    #[cfg(feature = "live")]
+    Payload(Vec<u8>),
+}
+
+impl Origin<'_> {
+    /// The next of it; none where no more will come. May be cancelled without loss.
+    async fn next(&mut self) -> Result<Option<Heard>, Failure> {
+        Ok(match self {
+            Origin::Broker(events) => events.recv().await.map(Heard::Event),
+            #[cfg(feature = "live")]
+            Origin::Agent(agent) => agent.next().await?.map(Heard::Payload),
+        })
+    }
+
+    /// Why nothing came, perhaps.
+    fn silence(&self, view: &View) -> String {
+        match self {
+            Origin::Broker(_) => format!(
+                "no message came on {}: {}.\n  Remedy: see that the agent runs, and that the filter fits its topics.",
+                view.title, view.state
+            ),
+            #[cfg(feature = "live")]
+            Origin::Agent(agent) if agent.is_gone => agent.sent_away.clone(),
+            #[cfg(feature = "live")]
+            Origin::Agent(_) => format!(
+                "no message came from sink {}.\n  Remedy: see by `dunlin status` that its inputs produce.",
+                view.title
+            ),
+        }
+    }
+}
+
+async fn watch(
+    mut view: View,
+    seconds: Option<u64>,
+    mut from: Origin<'_>,
+) -> Result<Exit, Failure> {
+    let mut draw = interval(DRAW);
+    let end = async {
+        match seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            heard = from.next() => match heard? {
+                Some(Heard::Event(event)) => view.take(event)?,
+                #[cfg(feature = "live")]
+                Some(Heard::Payload(payload)) => view.message("the agent", &payload)?,
+                None => break,
+            },
+            _ = draw.tick() => view.draw()?,
+            () = &mut end => break,
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    view.end()?;
+    if view.messages == 0 {
+        return Err(Failure::new(Exit::Unavailable, from.silence(&view)));
+    }
+    Ok(Exit::Ok)
 }
 
 /// One channel of one stream.
@@ -135,7 +190,8 @@ struct Stream {
 }
 
 struct View {
-    filter: String,
+    /// What is followed: a topic filter, or a sink.
+    title: String,
     json: bool,
     state: String,
     messages: u64,
@@ -149,9 +205,11 @@ struct View {
 }
 
 impl View {
-    fn new(filter: String, json: bool, screen: Option<Screen>, colours: bool) -> View {
+    fn new(title: String, request: &Sub, terminal: bool, colours: bool) -> View {
+        let json = request.json;
+        let screen = (terminal && !json).then(|| Screen::take().ok()).flatten();
         View {
-            filter,
+            title,
             json,
             state: "connecting".to_owned(),
             messages: 0,
@@ -181,19 +239,22 @@ impl View {
                 );
                 return Err(Failure::new(Exit::Unavailable, message));
             }
-            Event::Message(message) => match payload::decode(&message.payload) {
-                Ok(decoded) => {
-                    self.messages += 1;
-                    if self.json {
-                        print(&json::line(&decoded, &message.payload))?;
-                    }
-                    self.count(decoded);
-                }
-                Err(error) => {
-                    tracing::warn!(topic = %message.topic, "not a message of dunlin: {error}");
-                }
-            },
+            Event::Message(message) => self.message(&message.topic, &message.payload)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, from: &str, bytes: &[u8]) -> Result<(), Failure> {
+        match payload::decode(bytes) {
+            Ok(decoded) => {
+                self.messages += 1;
+                if self.json {
+                    print(&json::line(&decoded, bytes))?;
+                }
+                self.count(decoded);
+            }
+            Err(error) => tracing::warn!(from, "not a message of dunlin: {error}"),
         }
         Ok(())
     }
@@ -293,7 +354,7 @@ impl View {
     fn lines(&self, now: Instant, colours: bool) -> Vec<String> {
         let mut lines = vec![format!(
             "{}  {}  {} records in {} messages",
-            self.filter, self.state, self.records, self.messages
+            self.title, self.state, self.records, self.messages
         )];
         let mut table = Table::new([
             "stream", "channel", "value", "unit", "quality", "limits", "records", "per s",

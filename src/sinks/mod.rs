@@ -3,6 +3,8 @@
 mod console;
 mod file;
 mod line;
+#[cfg(feature = "live")]
+mod live;
 pub(crate) mod time;
 mod uplink;
 
@@ -17,6 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "live")]
+pub use live::socket as live_socket;
+#[cfg(all(feature = "live", feature = "tools"))]
+pub use live::{Feed, NotAFeed};
 pub use uplink::message::{Message, NotAMessage, read as read_message};
 
 /// What the agent gives a sink when it opens it.
@@ -30,6 +36,9 @@ pub struct Context {
     pub stats: Arc<SinkStats>,
     /// Directory for what must survive a crash. Made by the sink that needs it.
     pub state_dir: PathBuf,
+    /// Directory for what other programs on this machine look for while the agent runs.
+    #[cfg(feature = "live")]
+    pub runtime_dir: PathBuf,
     /// Longest delivery once the pipeline is empty.
     pub drain: Duration,
     /// Where messages of the broker go, where a source wants them.
@@ -49,6 +58,17 @@ pub enum SinkError {
         /// Name of the sink.
         sink: String,
         /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The socket for viewers could not be made.
+    #[cfg(feature = "live")]
+    #[error("cannot listen at {path:?} for the viewers of sink {sink:?}", path = path.display().to_string())]
+    Listen {
+        /// Name of the sink.
+        sink: String,
+        /// The socket.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -80,21 +100,21 @@ pub enum SinkError {
 }
 
 macro_rules! sinks {
-    ($($variant:ident = $kind:literal => $path:path;)*) => {
+    ($($(#[$only:meta])? $variant:ident = $kind:literal => $path:path;)*) => {
         /// A configured sink that was not opened yet.
         #[derive(Debug)]
         #[expect(missing_docs, reason = "each variant is documented at its type")]
         #[expect(private_interfaces, reason = "made by `configure` only")]
         pub enum Sink {
-            $($variant(Box<$path>),)*
+            $($(#[$only])? $variant(Box<$path>),)*
         }
 
         /// The types that a configuration may name.
-        pub const TYPES: &[&str] = &[$($kind),*];
+        pub const TYPES: &[&str] = &[$($(#[$only])? $kind),*];
 
         fn read(kind: &str, name: &str, section: &mut Section<'_>, own: Option<&Own>) -> Option<Option<Sink>> {
             match kind {
-                $($kind => Some(<$path>::configure(name, section, own).map(|sink| Sink::$variant(Box::new(sink)))),)*
+                $($(#[$only])? $kind => Some(<$path>::configure(name, section, own).map(|sink| Sink::$variant(Box::new(sink)))),)*
                 _ => None,
             }
         }
@@ -103,7 +123,7 @@ macro_rules! sinks {
             /// Opens what the sink writes to, so that what is wrong with it shows before anything runs. Blocking.
             pub fn open(&mut self, context: &Context) -> Result<(), SinkError> {
                 match self {
-                    $(Sink::$variant(inner) => inner.open(context),)*
+                    $($(#[$only])? Sink::$variant(inner) => inner.open(context),)*
                 }
             }
         }
@@ -113,7 +133,7 @@ macro_rules! sinks {
 
             async fn run(self, inlet: Inlet) -> Result<(), SinkError> {
                 match self {
-                    $(Sink::$variant(inner) => inner.run(inlet).await,)*
+                    $($(#[$only])? Sink::$variant(inner) => inner.run(inlet).await,)*
                 }
             }
         }
@@ -126,7 +146,15 @@ impl Sink {
         match self {
             Sink::Uplink(uplink) => Some(uplink.follow()),
             Sink::File(_) | Sink::Console(_) => None,
+            #[cfg(feature = "live")]
+            Sink::Live(_) => None,
         }
+    }
+
+    /// Whether viewers on this machine may follow it: [`live_socket`].
+    #[cfg(feature = "live")]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Sink::Live(_))
     }
 }
 
@@ -154,6 +182,8 @@ pub struct Follow<'a> {
 sinks! {
     File = "file" => file::File;
     Console = "console" => console::Console;
+    #[cfg(feature = "live")]
+    Live = "live" => live::Live;
     Uplink = "uplink" => uplink::Uplink;
 }
 

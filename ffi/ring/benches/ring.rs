@@ -19,7 +19,11 @@ use peers::How;
 /// What each peer has room for at most: as many elements as a power of two, in which they fit.
 pub const WINDOW_BYTES: usize = 1 << 20;
 const ROUNDS: usize = 15;
-const BATCH: usize = 64;
+/// Sizes of batches: messages one by one, a few, and as many as fill a slab.
+const BATCHES: [usize; 3] = [1, 64, 1024];
+/// Messages of a run, short ones and frames: whole batches of every size.
+const SHORT: usize = 250 * 1024;
+const FRAMES: usize = 64 * 1024;
 /// Messages a second for the measurement of time.
 const PACED: u32 = 20_000;
 /// What the published system reaches.
@@ -135,39 +139,38 @@ fn main() {
         memory.expect("a ring").0.pages()
     );
     // With a size of batches: only that one, short messages, and three consumers.
-    if let Some(Ok(batch)) = std::env::args().nth(1).map(|size| size.parse()) {
-        let load = Load {
-            bytes: 64,
-            batch,
-            consumers: 3,
-            messages: 4_000 * BATCH,
-            pace: None,
-        };
-        rates("one thread", load, &alone::<64>());
-        rates("one thread each", load, &peers::<64>());
+    let only = std::env::args().nth(1).and_then(|size| size.parse().ok());
+    let load = |bytes, batch, consumers, messages| Load {
+        bytes,
+        batch,
+        consumers,
+        messages,
+        pace: None,
+    };
+    if let Some(batch) = only {
+        let short = load(64, batch, 3, SHORT);
+        rates("one thread", short, &alone::<64>());
+        rates("one thread each", short, &peers::<64>());
         return;
     }
     let mut fast = Vec::new();
     for consumers in [1, 3] {
-        for batch in [1, BATCH] {
-            let load = |bytes, batches| Load {
-                bytes,
-                batch,
-                consumers,
-                messages: batches * BATCH,
-                pace: None,
-            };
-            let (short, frames) = (load(64, 4_000), load(1115, 1_000));
+        for batch in BATCHES {
+            let short = load(64, batch, consumers, SHORT);
             rates("one thread", short, &alone::<64>());
-            rates("one thread", frames, &alone::<1115>());
-            rates("one thread each", frames, &peers::<1115>());
             fast = rates("one thread each", short, &peers::<64>());
+            let frames = load(1115, batch, consumers, FRAMES);
+            // Whole batches of these have to fit into what all peers have room for.
+            if 2 * batch <= frames.room() {
+                rates("one thread", frames, &alone::<1115>());
+                rates("one thread each", frames, &peers::<1115>());
+            }
         }
     }
     times::<64>(1);
     let p99 = times::<64>(3);
     println!(
-        "\nbatched, 64 bytes, 3 consumers: x{:.1} of the published 4.7 M packets/s",
+        "\nbatches of 1024, 64 bytes, 3 consumers: x{:.1} of the published 4.7 M packets/s",
         fast[0] / RIVAL
     );
     println!(

@@ -27,6 +27,12 @@ impl<'a> Batch<'a> {
         self.lost
     }
 
+    /// The messages as they lie in the slab: before each its length, of four bytes in the order of this machine, behind it as
+    /// many bytes as make the next length aligned to four. So they can be sent as they are.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The messages in the order in which they were written. There is at least one.
     pub fn iter(&self) -> Messages<'a> {
         Messages { rest: self.bytes }

@@ -1,5 +1,6 @@
 //! A consumer: holds the slab that it reads, and goes on to the next.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use crate::batch::Batch;
@@ -80,9 +81,13 @@ impl Consumer {
         }
     }
 
-    /// As [`batch`](Consumer::batch), for a task: pending, it will be woken. Any [`Waker`](std::task::Waker) serves, so that
-    /// this is also the way to have a function called.
-    pub fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch<'_>>> {
+    /// As [`batch`](Consumer::batch), for a task. May be cancelled without loss.
+    pub async fn next(&mut self) -> Option<Batch<'_>> {
+        let found = poll_fn(|context| self.poll_look(context)).await?;
+        Some(self.lend(&found))
+    }
+
+    fn poll_look(&mut self, context: &mut Context<'_>) -> Poll<Option<Found>> {
         let mut found = self.look();
         if let Err(Idle::Empty) = found {
             let waiter = Waiter::Task(context.waker().clone());
@@ -93,7 +98,7 @@ impl Consumer {
             }
             self.shared.published.take_back(self.seat);
         }
-        Poll::Ready(found.ok().map(|found| self.lend(&found)))
+        Poll::Ready(found.ok())
     }
 
     /// Messages that were lost to this consumer so far.

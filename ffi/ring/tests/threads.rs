@@ -122,16 +122,10 @@ fn tasks_on_both_ends_lose_nothing() {
     let reader = thread::spawn(move || {
         let mut number = 0;
         block_on(async {
-            loop {
-                let read = poll_fn(|context| {
-                    let batch = consumer.poll_batch(context);
-                    batch.map(|batch| batch.map(|batch| check(batch, number)))
-                });
-                match read.await {
-                    Some(read) => number += read,
-                    None => return number,
-                }
+            while let Some(batch) = consumer.next().await {
+                number += check(batch, number);
             }
+            number
         })
     });
     block_on(async {

@@ -98,3 +98,22 @@ fn the_samples_of_drivers_are_sound() {
         }
     }
 }
+
+#[cfg(feature = "live")]
+#[test]
+fn a_socket_that_viewers_could_not_reach_is_found_before_the_start() {
+    let config = |dir: &str| {
+        format!(
+            "[agent]\nruntime_dir = \"{dir}\"\n[sources.s]\ntype = \"driver\"\ndriver = \"sim\"\n\
+             [sinks.view]\ntype = \"live\"\ninputs = [\"s\"]\n"
+        )
+    };
+    let problems = |dir: &str| draft_of(&config(dir), &defaults()).problems;
+    assert_eq!(problems("/run/dunlin"), []);
+    let found = problems(&format!("/run/{}", "d".repeat(100)));
+    let [problem] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((problem.line, &*problem.key), (6, "sinks.view"));
+    assert!(problem.remedy.contains("agent.runtime_dir"), "{problem:?}");
+}

@@ -1,16 +1,10 @@
 use super::*;
-use crate::pipeline::{Batch, Graph, Ledger, Outlet, Running, start};
+use crate::pipeline::{Batch, Ledger, Outlet, Running};
 use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
-use crate::sinks::testing::NoTransform;
+use crate::sinks::testing::started;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
-
-const BOOT: crate::clock::BootId = crate::clock::BootId {
-    number: 3,
-    nonce: 0xab,
-};
 
 struct Rig {
     dir: TempDir,
@@ -34,34 +28,7 @@ impl Rig {
             "[sources.s]\n[sinks.k]\ntype = 'file'\ninputs = ['s']\npath = {:?}\nsync_ms = 1\n{config}",
             self.path()
         );
-        let (graph, mut sink) = crate::config::parse(Path::new("x"), &text, |root, report| {
-            let (name, mut source) = root.sections("sources").remove(0);
-            let (role, any) = (crate::pipeline::Role::Source, crate::pipeline::Bodies::ANY);
-            let source = crate::pipeline::Node::read(&name, role, any, &mut source);
-            let (name, section) = root.sections("sinks").remove(0);
-            let (node, sink) = crate::sinks::configure(&name, section, None);
-            (
-                Graph::check(vec![source, node], report).unwrap(),
-                sink.unwrap(),
-            )
-        })
-        .unwrap();
-        let context = crate::sinks::Context {
-            #[cfg(feature = "downlink")]
-            inbox: None,
-            agent: "gw".into(),
-            boot: BOOT,
-            stats: Arc::default(),
-            state_dir: self.dir.path().to_owned(),
-            drain: std::time::Duration::from_secs(1),
-            #[cfg(feature = "identity")]
-            credential: None,
-        };
-        sink.open(&context).unwrap();
-        let sinks = BTreeMap::from([("k".to_owned(), sink)]);
-        let mut running = start(&graph, BTreeMap::<String, NoTransform>::new(), sinks, 4);
-        let outlet = running.outlet("s").unwrap();
-        (running, outlet)
+        started(&text, self.dir.path())
     }
 
     fn batch(&self, values: &[f64]) -> Batch {

@@ -1,0 +1,86 @@
+//! Following the agent itself, by the socket of its sink `live`, without a broker.
+
+use super::super::Failure;
+use super::super::args::Sub;
+use super::super::check::sound;
+use crate::agent::{self, Defaults};
+use crate::exit::Exit;
+use crate::sinks::{Feed, live_socket};
+use std::path::{Path, PathBuf};
+
+/// The agent that is followed.
+pub(super) struct Local {
+    feed: Feed,
+    /// Whether it has closed the connection.
+    pub(super) is_gone: bool,
+    /// What a viewer that is sent away is told.
+    pub(super) sent_away: String,
+}
+
+/// The socket of the sink that is named, or of the only one; with the sink's name. A viewer need not be able to read the
+/// certificates that other sinks name.
+pub(super) fn find(request: &Sub, defaults: &Defaults) -> Result<(PathBuf, String), Failure> {
+    if request.filter.is_some() {
+        let message =
+            "--filter is of topics, and --local knows none.\n  Remedy: leave one of them out.";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let plan = match agent::draft(&request.config, defaults).plan {
+        Some(plan) => plan,
+        None => sound(&request.config, defaults, None)?,
+    };
+    let sink = request.sink.as_deref();
+    let live = plan.sinks.iter().filter(|(_, made)| made.is_live());
+    let names: Vec<&str> = live.map(|(name, _)| name.as_str()).collect();
+    let mut chosen = names
+        .iter()
+        .filter(|name| sink.is_none_or(|wanted| wanted == **name));
+    if let (Some(name), None) = (chosen.next(), chosen.next()) {
+        return Ok((
+            live_socket(&plan.settings.runtime_dir, name),
+            (*name).to_owned(),
+        ));
+    }
+    let config = request.config.display();
+    let message = if names.is_empty() {
+        format!(
+            "{config} has no sink of the type live, so nothing can be followed here.\n  Remedy: add one, see docs/pipeline.md."
+        )
+    } else {
+        format!(
+            "there is no single live sink to follow.\n  Remedy: choose one with --sink; {config} has: {}.",
+            names.join(", ")
+        )
+    };
+    Err(Failure::new(Exit::Usage, message))
+}
+
+impl Local {
+    pub(super) async fn connect(socket: &Path, sink: &str) -> Result<Local, Failure> {
+        let feed = Feed::connect(socket).await.map_err(|error| {
+            let message = format!(
+                "cannot connect to {}: {error}.\n  Remedy: see that the agent runs with this configuration, and that this user is the agent's or in its group.",
+                socket.display()
+            );
+            Failure::new(Exit::Unavailable, message)
+        })?;
+        let sent_away = format!(
+            "the agent closed the connection before it sent anything.\n  Remedy: where it has as many viewers as sinks.{sink}.viewers allows, end one or allow more."
+        );
+        Ok(Local {
+            feed,
+            is_gone: false,
+            sent_away,
+        })
+    }
+
+    /// The next message; none where the agent is gone. May be cancelled without loss.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let message = self.feed.next().await.map_err(|error| {
+            let message = format!("cannot follow the agent: {error}.\n  Remedy: see its log.");
+            Failure::new(Exit::Unavailable, message)
+        })?;
+        self.is_gone |= message.is_none();
+        Ok(message)
+    }
+}
