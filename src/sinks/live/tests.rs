@@ -33,13 +33,18 @@ impl Rig {
         socket(self.dir.path(), "k")
     }
 
-    /// A viewer that has its seat: it was sent something, which is read.
+    /// A viewer that has its seat: it was sent something, which is read, and is not older than it is.
     async fn viewer(&self) -> Feed {
+        let from = self.ledger.produced();
         let mut feed = Feed::connect(&self.socket()).await.unwrap();
         for _ in 0..1000 {
             self.send(vec![sample(0.0)]).await;
             match timeout(Duration::from_millis(10), feed.next()).await {
-                Ok(Ok(Some(_))) => return feed,
+                Ok(Ok(Some(first))) => {
+                    let first = payload::decode(&first).unwrap();
+                    assert!(first.seq >= from, "{} before {from}", first.seq);
+                    return feed;
+                }
                 // The seat of another that has left may not be free yet.
                 Ok(_) => feed = Feed::connect(&self.socket()).await.unwrap(),
                 Err(_) => {}
