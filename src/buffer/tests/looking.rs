@@ -153,6 +153,22 @@ fn verify_names_the_positions_that_are_lost() {
     }
 }
 
+/// Its end is where the next one begins, whatever is left of it.
+#[test]
+fn a_segment_that_was_cut_short_lost_its_last_frames() {
+    let (disk, engine) = three_segments();
+    drop(engine);
+    // A header and one frame are left of each, and the last has only just been begun.
+    for (file, bytes) in segments(&disk).iter().zip([64 + 24, 64 + 24, 64]) {
+        disk.damage(file, |stored| stored.truncate(bytes));
+    }
+    let report = verify(&disk, Path::new(DIR)).expect("a directory");
+    let log = &report.logs[1];
+    assert_eq!(log.lost, [1..3, 4..5]);
+    assert_eq!((log.frames, log.positions.clone()), (2, 0..5));
+    assert!(!report.is_sound());
+}
+
 /// A damaged header costs no frame, and is told, in `verify` alone.
 #[test]
 fn a_damaged_header_is_damage() {

@@ -81,7 +81,7 @@ fn a_loss_in_the_last_segment_is_told_at_the_start() {
 
 /// A disk that fails is not an empty one: nothing is taken for released, or new, that could not be read.
 #[test]
-fn a_cursor_that_cannot_be_opened_is_an_error() {
+fn a_file_that_cannot_be_opened_is_an_error() {
     let disk = SimDisk::new();
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
     engine
@@ -90,17 +90,19 @@ fn a_cursor_that_cannot_be_opened_is_an_error() {
     release(&engine.shared(), Class::Normal, 1);
     engine.flush_cursors().expect("a cursor");
     drop(engine);
-    let picky = Picky::new(&disk, |call, path| {
-        if call == Call::Open && path.extension().is_some_and(|e| e == "cursor") {
-            return Err(errno(EIO));
-        }
-        Ok(())
-    });
-    let Err(error) = open(&picky, Policy::DropOldest) else {
-        panic!("a cursor that cannot be opened was taken for none");
-    };
-    assert!(error.is_retryable());
-    assert!(error.to_string().contains("uplink.cursor"), "{error}");
+    for name in ["format", "normal/uplink.cursor"] {
+        let picky = Picky::new(&disk, move |call, path| {
+            if call == Call::Open && path.ends_with(name) {
+                return Err(errno(EIO));
+            }
+            Ok(())
+        });
+        let Err(error) = open(&picky, Policy::DropOldest) else {
+            panic!("{name} cannot be opened, and was taken for none");
+        };
+        assert!(error.is_retryable());
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 /// A drop is done once it is committed: what could not be unlinked then is at the next start, and not read.
