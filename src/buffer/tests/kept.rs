@@ -2,14 +2,12 @@
 
 use super::super::engine::Engine;
 use super::super::fs::faulty::SimDisk;
-use super::super::wear::{Pressure, Wear};
 use super::super::{Batch, Class, Error, Options, Policy};
 use super::model::{DIR, open, options, read_all, release};
 use super::picky::{Call, Picky, errno, is_segment};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
@@ -273,17 +271,4 @@ fn an_append_of_exactly_its_bound_is_taken() {
     assert_eq!((exact.len(), exact.bytes()), (2, 2000 - 32));
     exact.check(2000).expect("as much as there may be");
     exact.check(1999).expect_err("a byte more");
-}
-
-/// What is owed to the flash is an hour's share at most: after that, what is over is over.
-#[test]
-fn a_budget_that_is_far_overdrawn_is_held_for_an_hour() {
-    let start = Instant::now();
-    let mut wear = Wear::new(24_000, start).expect("a budget");
-    let mut at = |written, seconds| wear.pressure(written, start + Duration::from_secs(seconds));
-    // An hour earns 1000 bytes, and 31 are to be there before anything goes on.
-    assert_eq!(at(10_000, 0), Pressure::Hold);
-    assert_eq!(at(10_000, 3600), Pressure::Hold);
-    assert_eq!(at(10_000, 3700), Pressure::Hold);
-    assert_eq!(at(10_000, 3720), Pressure::Pack);
 }

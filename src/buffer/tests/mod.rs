@@ -22,3 +22,4 @@ mod space;
 mod starts;
 mod store;
 mod told;
+mod wear;

@@ -154,7 +154,7 @@ async fn a_cursor_is_persisted_after_so_many_frames() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_persisted_after_a_while_by_itself() {
+async fn a_cursor_is_persisted_after_a_while_without_an_append() {
     let disk = SimDisk::new();
     let store = store(&disk, cursor_options(u64::MAX, 20));
     append(&store, 12).await;

@@ -86,3 +86,13 @@ fn a_gap_frame_left_out_is_logged() {
         assert_eq!(errors.load(Ordering::Relaxed), wanted);
     }
 }
+
+#[test]
+fn a_size_that_is_too_small_is_told_the_least() {
+    let small = Options {
+        size_max_bytes: 100_000,
+        ..options(Policy::DropOldest)
+    };
+    let error = small.check().expect_err("less than eight segments");
+    assert!(error.to_string().contains("524288"), "{error}");
+}

@@ -79,6 +79,24 @@ fn a_loss_in_the_last_segment_is_told_at_the_start() {
     }
 }
 
+/// What was delivered before it rotted is no loss.
+#[test]
+fn damage_below_the_cursor_is_not_told() {
+    for (released, lost) in [(0, Some(0..1)), (1, None)] {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+        let two = batch(&["zero", "one"]);
+        engine.append(Class::Normal, &two).expect("room");
+        release(&engine.shared(), Class::Normal, released);
+        engine.flush_cursors().expect("a cursor");
+        engine.seal();
+        drop(engine);
+        disk.damage(&files(&disk, ".seg")[0], |bytes| bytes[64 + 16] ^= 1);
+        let (_, recovery) = open(&disk, Policy::DropOldest).expect("a start");
+        assert_eq!(recovery.logs[1].lost.first(), lost.as_ref());
+    }
+}
+
 /// A disk that fails is not an empty one: nothing is taken for released, or new, that could not be read.
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error() {
