@@ -118,6 +118,7 @@ fn what_passed_between_two_starts_is_what_is_known_of_it() {
     assert_eq!(age(FOUND, moment(7, 53_000)), 4000, "the same boot");
     assert_eq!(age(FOUND, moment(8, 300)), 1300, "at least since the boot");
     assert_eq!(age(FOUND, moment(0, 0)), 1000, "nothing is known");
+    assert_eq!(age(FOUND, moment(0, 300)), 1000, "nor of which boot");
     let unknown = Stamp { boot: 0, ..FOUND };
     assert_eq!(age(unknown, moment(8, 300)), 1000, "nothing is known");
     assert_eq!(age(Stamp::default(), moment(8, 300)), 0, "of format 1");
