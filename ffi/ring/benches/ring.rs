@@ -1,7 +1,7 @@
 //! Messages a second from one producer to its consumers, and how late they come, beside the disruptor crate, rtrb,
 //! crossbeam-channel, and a copy of the same bytes. `scripts/bench.sh ring`
 //!
-//! Each figure is the median of fifteen runs, in which the peers take turns, beside the best of them. All have the same memory for what is under way.
+//! Each figure is the median of 31 runs, in which the peers take turns, beside the best of them. All have the same memory for what is under way.
 //! "polled" waits in one way, the same for all: it looks 63 times and then yields; "parked" is the peer's own way to wait,
 //! which lets the processor sleep. "one thread" has producer and consumers take turns on one: what it costs when nobody waits. rtrb and crossbeam-channel have one queue a consumer, so the producer copies for each.
 //! On a machine with fewer processors than threads consumers take turns, whatever carries the messages.
@@ -18,7 +18,7 @@ use peers::How;
 
 /// What each peer has room for at most: as many elements as a power of two, in which they fit.
 pub const WINDOW_BYTES: usize = 1 << 20;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 31;
 /// Sizes of batches: messages one by one, a few, and as many as fill a slab.
 const BATCHES: [usize; 3] = [1, 64, 1024];
 /// Messages of a run, short ones and frames: whole batches of every size.
@@ -33,8 +33,8 @@ type Peer = (&'static str, fn(Load) -> Outcome);
 
 fn peers<const N: usize>() -> [Peer; 5] {
     [
-        ("ring, polled", |load| peers::ring(How::Polled, load)),
-        ("ring, parked", peers::parked),
+        ("ring, polled", |load| peers::ring::<N>(How::Polled, load)),
+        ("ring, parked", peers::parked::<N>),
         ("disruptor crate, polled", |load| {
             peers::disruptor::<N>(How::Polled, load)
         }),
@@ -47,7 +47,7 @@ fn peers<const N: usize>() -> [Peer; 5] {
 
 fn alone<const N: usize>() -> [Peer; 4] {
     [
-        ("ring", |load| peers::ring(How::Alone, load)),
+        ("ring", |load| peers::ring::<N>(How::Alone, load)),
         ("disruptor crate", |load| {
             peers::disruptor::<N>(How::Alone, load)
         }),

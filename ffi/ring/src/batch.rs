@@ -35,7 +35,11 @@ impl<'a> Batch<'a> {
 
     /// The messages in the order in which they were written. There is at least one.
     pub fn iter(&self) -> Messages<'a> {
-        Messages { rest: self.bytes }
+        Messages {
+            rest: self.bytes,
+            length: 0,
+            step: footprint(0),
+        }
     }
 }
 
@@ -61,6 +65,19 @@ impl<'a> IntoIterator for &Batch<'a> {
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     rest: &'a [u8],
+    /// The length of the last one, and what it took in the slab.
+    length: usize,
+    step: usize,
+}
+
+impl Messages<'_> {
+    /// Out of the way, so that there is a branch: where lengths repeat, the processor goes on to the next message before it
+    /// has the length of this one.
+    #[cold]
+    #[inline(never)]
+    fn change(&mut self, length: usize) {
+        (self.length, self.step) = (length, footprint(length));
+    }
 }
 
 impl<'a> Iterator for Messages<'a> {
@@ -70,7 +87,10 @@ impl<'a> Iterator for Messages<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let (length, _) = self.rest.split_first_chunk::<HEADER_BYTES>()?;
         let length = u32::from_ne_bytes(*length) as usize;
-        let (whole, rest) = self.rest.split_at(footprint(length));
+        if length != self.length {
+            self.change(length);
+        }
+        let (whole, rest) = self.rest.split_at(self.step);
         self.rest = rest;
         Some(&whole[HEADER_BYTES..][..length])
     }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use disruptor::{BusySpin, EventPoller, SingleProducerBarrier, build_single_producer};
-use dunlin_ring::{Consumer, Policy, Producer, SLAB_BYTES};
+use dunlin_ring::{Claim, Consumer, Policy, Producer, SLAB_BYTES};
 
 use crate::load::{Load, Offer, Outcome, Reader, Source, Take, alone, polled, race};
 
@@ -31,20 +31,29 @@ fn both_ends(load: Load) -> (Producer, Vec<Consumer>) {
     dunlin_ring::ring(slabs, &policies).expect("a ring")
 }
 
-struct Slabs {
+struct Slabs<const N: usize> {
     producer: Producer,
     batch: usize,
     left: usize,
 }
 
-impl Offer for Slabs {
+/// Written in place, with a length that the compiler knows, as it knows that of the others' elements.
+#[inline]
+fn write<const N: usize>(mut claim: Claim<'_>, source: &mut Source) {
+    let place: &mut [u8; N] = claim.first_chunk_mut().expect("as long as was asked for");
+    place.copy_from_slice(source.message());
+    claim.commit(N);
+    source.next();
+}
+
+impl<const N: usize> Offer for Slabs<N> {
     #[inline]
     fn offer(&mut self, source: &mut Source) -> bool {
         while self.left > 0 {
-            if self.producer.try_push(source.message()).is_err() {
+            let Ok(claim) = self.producer.try_claim(N) else {
                 return false;
-            }
-            source.next();
+            };
+            write::<N>(claim, source);
             self.left -= 1;
         }
         self.producer.publish();
@@ -66,14 +75,14 @@ impl Take for Consumer {
     }
 }
 
-pub fn ring(how: How, load: Load) -> Outcome {
+pub fn ring<const N: usize>(how: How, load: Load) -> Outcome {
     let (producer, consumers) = both_ends(load);
     let (batch, left) = (load.batch, load.batch);
     run(
         how,
         load,
         (
-            Slabs {
+            Slabs::<N> {
                 producer,
                 batch,
                 left,
@@ -84,7 +93,7 @@ pub fn ring(how: How, load: Load) -> Outcome {
 }
 
 /// The ring's own way to wait.
-pub fn parked(load: Load) -> Outcome {
+pub fn parked<const N: usize>(load: Load) -> Outcome {
     let (mut producer, consumers) = both_ends(load);
     race(
         load,
@@ -92,8 +101,9 @@ pub fn parked(load: Load) -> Outcome {
         |mut source| {
             while !source.done() {
                 for _ in 0..load.batch {
-                    producer.push(source.message()).expect("fits");
-                    source.next();
+                    producer.wait_for_room(N).expect("fits");
+                    let claim = producer.try_claim(N).expect("there is room");
+                    write::<N>(claim, &mut source);
                 }
                 producer.publish();
             }
