@@ -35,6 +35,15 @@ pub fn check(config: &Path, defaults: &Defaults, drivers: bool) -> Result<Exit, 
     ))
 }
 
+/// The plan that a file describes, for who wants to know where things are: a certificate that cannot be read here must not
+/// hide what the agent does.
+pub(super) fn placed(config: &Path, defaults: &Defaults) -> Result<Plan, Failure> {
+    match agent::draft(config, defaults).plan {
+        Some(plan) => Ok(plan),
+        None => sound(config, defaults, None),
+    }
+}
+
 /// The plan that a file describes, or everything that is wrong with the file. Where `drivers` says how strictly, each
 /// driver is loaded into its sandbox and its options are held against the configuration; no device is opened.
 pub fn sound(

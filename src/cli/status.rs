@@ -1,20 +1,16 @@
 //! `dunlin status`: the status file, for people.
 
-use super::check::sound;
+use super::check::placed;
 use super::table::Table;
 use super::{Failure, print};
-use crate::agent::{self, Defaults};
+use crate::agent::Defaults;
 use crate::exit::Exit;
 use serde_json::Value;
 use std::path::Path;
 
 /// Prints what a running agent is doing.
 pub(super) fn status(config: &Path, defaults: &Defaults, json: bool) -> Result<Exit, Failure> {
-    // Only the place of the file matters: a certificate that is missing here must not hide what the agent does.
-    let file = match agent::draft(config, defaults).plan {
-        Some(plan) => plan.settings.status_file(),
-        None => sound(config, defaults, None)?.settings.status_file(),
-    };
+    let file = placed(config, defaults)?.settings.status_file();
     let text = std::fs::read_to_string(&file).map_err(|error| {
         let message = format!(
             "cannot read {}: {error}.\n  Remedy: start the agent with this configuration, or correct agent.runtime_dir.",

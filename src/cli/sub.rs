@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::level::Level;
 use crate::payload::{self, ItemBody, Message};
 use crate::record::{Quality, Value};
+use crate::sinks::Follow;
 use crate::uplink::{Event, Events, Qos, Retained, Subscription, Uplink};
 use limits::Levels;
 use screen::Screen;
@@ -49,28 +50,13 @@ pub(super) fn sub(
         });
     }
     let plan = sound(&request.config, defaults, None)?;
-    let usage = |message: String| Failure::new(Exit::Usage, message);
-    let uplinks: Vec<_> = plan
-        .sinks
-        .iter()
-        .filter_map(|(name, sink)| Some((name, sink.uplink()?)))
-        .collect();
-    let named = |name: &String| request.sink.as_ref().is_none_or(|wanted| wanted == name);
-    let mut chosen = uplinks.iter().filter(|(name, _)| named(name));
-    let (Some((_, follow)), None) = (chosen.next(), chosen.next()) else {
-        let names: Vec<&str> = uplinks.iter().map(|(name, _)| name.as_str()).collect();
-        if uplinks.is_empty() {
-            return Err(usage(format!(
-                "{} has no uplink sink, so nothing is sent.\n  Remedy: add one, see docs/configuration.md.",
-                request.config.display()
-            )));
-        }
-        return Err(usage(format!(
-            "there is no single uplink sink to follow.\n  Remedy: choose one with --sink; {} has: {}.",
-            request.config.display(),
-            names.join(", ")
-        )));
-    };
+    let uplinks = plan.sinks.iter();
+    let uplinks = uplinks.filter_map(|(name, sink)| Some((name.as_str(), sink.uplink()?)));
+    let uplinks: BTreeMap<&str, Follow<'_>> = uplinks.collect();
+    let names: Vec<&str> = uplinks.keys().copied().collect();
+    let none =
+        "has no uplink sink, so nothing is sent.\n  Remedy: add one, see docs/configuration.md.";
+    let follow = &uplinks[choose(request, &names, "uplink", none)?];
     let filter = request.filter.clone().unwrap_or_else(|| {
         follow
             .topic
@@ -92,6 +78,30 @@ pub(super) fn sub(
         let view = View::new(filter, request, terminal, colours);
         watch(view, request.seconds, Origin::Broker(&mut events)).await
     })
+}
+
+/// The sink that is named, or the only one there is.
+fn choose<'a>(
+    request: &Sub,
+    names: &[&'a str],
+    kind: &str,
+    none: &str,
+) -> Result<&'a str, Failure> {
+    let named = |name: &&&str| request.sink.as_ref().is_none_or(|wanted| wanted == **name);
+    let mut chosen = names.iter().filter(named);
+    if let (Some(name), None) = (chosen.next(), chosen.next()) {
+        return Ok(name);
+    }
+    let config = request.config.display();
+    let message = if names.is_empty() {
+        format!("{config} {none}")
+    } else {
+        format!(
+            "there is no single {kind} sink to follow.\n  Remedy: choose one with --sink; {config} has: {}.",
+            names.join(", ")
+        )
+    };
+    Err(Failure::new(Exit::Usage, message))
 }
 
 /// Where messages come from.

@@ -2,8 +2,9 @@
 
 use super::super::Failure;
 use super::super::args::Sub;
-use super::super::check::sound;
-use crate::agent::{self, Defaults};
+use super::super::check::placed;
+use super::choose;
+use crate::agent::Defaults;
 use crate::exit::Exit;
 use crate::sinks::{Feed, live_socket};
 use std::path::{Path, PathBuf};
@@ -25,34 +26,13 @@ pub(super) fn find(request: &Sub, defaults: &Defaults) -> Result<(PathBuf, Strin
             "--filter is of topics, and --local knows none.\n  Remedy: leave one of them out.";
         return Err(Failure::new(Exit::Usage, message));
     }
-    let plan = match agent::draft(&request.config, defaults).plan {
-        Some(plan) => plan,
-        None => sound(&request.config, defaults, None)?,
-    };
-    let sink = request.sink.as_deref();
+    let plan = placed(&request.config, defaults)?;
     let live = plan.sinks.iter().filter(|(_, made)| made.is_live());
     let names: Vec<&str> = live.map(|(name, _)| name.as_str()).collect();
-    let mut chosen = names
-        .iter()
-        .filter(|name| sink.is_none_or(|wanted| wanted == **name));
-    if let (Some(name), None) = (chosen.next(), chosen.next()) {
-        return Ok((
-            live_socket(&plan.settings.runtime_dir, name),
-            (*name).to_owned(),
-        ));
-    }
-    let config = request.config.display();
-    let message = if names.is_empty() {
-        format!(
-            "{config} has no sink of the type live, so nothing can be followed here.\n  Remedy: add one, see docs/pipeline.md."
-        )
-    } else {
-        format!(
-            "there is no single live sink to follow.\n  Remedy: choose one with --sink; {config} has: {}.",
-            names.join(", ")
-        )
-    };
-    Err(Failure::new(Exit::Usage, message))
+    let none = "has no sink of the type live, so nothing can be followed here.\n  Remedy: add one, see docs/pipeline.md.";
+    let name = choose(request, &names, "live", none)?;
+    let socket = live_socket(&plan.settings.runtime_dir, name);
+    Ok((socket, name.to_owned()))
 }
 
 impl Local {
