@@ -1,7 +1,7 @@
 //! What tests of pipelines share: nodes as a configuration makes them, and samples.
 
-use super::{Bodies, Node, Place, Role, WhenSlow};
-use crate::record::{Body, Channel, Kind, Quality, Record, Value};
+use super::{Ack, Batch, Bodies, Ledger, Node, Place, Role, WhenSlow};
+use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
 use std::sync::Arc;
 
 /// A node that waits for its consumers, on the thread of the runtime.
@@ -16,6 +16,16 @@ pub(crate) fn node(name: &str, role: Role, inputs: &[&str]) -> Node {
         workers: None,
         place: Place::default(),
         inputs_place: Place::default(),
+    }
+}
+
+/// A batch of the stream `s`, as its source hands it over.
+pub(crate) fn batch(ledger: &Arc<Ledger>, records: Vec<Record>) -> Batch {
+    Batch {
+        stream: "s".into(),
+        class: Class::Normal,
+        ack: Ack::new(ledger, records.len() as u64),
+        records: Arc::new(records),
     }
 }
 

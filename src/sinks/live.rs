@@ -58,23 +58,21 @@ pub(super) struct Live {
 
 #[derive(Debug)]
 struct Opened {
-    listener: Listening,
+    listener: UnixListener,
+    file: SocketFile,
     messages: Messages,
     seats: Vec<Consumer>,
     end: Duration,
 }
 
-/// A listener whose file is gone when it is.
+/// What viewers find the listener by, as long as there is one.
 #[derive(Debug)]
-struct Listening {
-    listener: UnixListener,
-    path: PathBuf,
-}
+struct SocketFile(PathBuf);
 
-impl Drop for Listening {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // One that is left is taken over at the next start.
-        drop(std::fs::remove_file(&self.path));
+        drop(std::fs::remove_file(&self.0));
     }
 }
 
@@ -105,7 +103,8 @@ impl Live {
         let (producer, seats) = dunlin_ring::ring(SLABS, &vec![Policy::Skip; self.viewers])
             .map_err(|error| failed(io::Error::other(error)))?;
         self.opened = Some(Opened {
-            listener: Listening { listener, path },
+            listener,
+            file: SocketFile(path),
             messages: Messages {
                 producer,
                 agent: Arc::clone(&context.agent),
@@ -123,23 +122,21 @@ impl Live {
     pub(super) async fn run(self, mut inlet: Inlet) -> Result<(), SinkError> {
         let Opened {
             listener,
+            file,
             mut messages,
             mut seats,
             end,
         } = self.opened.expect("opened before it runs");
         let sink = self.name;
-        let accepting = listener
-            .listener
-            .try_clone()
-            .and_then(tokio::net::UnixListener::from_std)
-            .map_err(|source| SinkError::Listen {
-                sink: sink.clone(),
-                path: listener.path.clone(),
-                source,
-            })?;
+        let listener = tokio::net::UnixListener::from_std(listener);
+        let listener = listener.map_err(|source| SinkError::Listen {
+            sink: sink.clone(),
+            path: file.0.clone(),
+            source,
+        })?;
         let (streams, mut waiting) = mpsc::channel(1);
-        let mut accepting_task = JoinSet::new();
-        accepting_task.spawn(accept(accepting, streams));
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, streams));
         let mut viewers = JoinSet::new();
         // Said once, until there is a seat again: who is sent away may come as often as it likes.
         let mut said = false;
@@ -163,7 +160,7 @@ impl Live {
                 }
             }
         }
-        drop((messages, accepting_task, listener));
+        drop((messages, accepting, file));
         // Either way is well: a viewer that is this slow misses the last messages.
         let all = async { while viewers.join_next().await.is_some() {} };
         drop(tokio::time::timeout(end, all).await);
@@ -224,14 +221,9 @@ impl Messages {
     /// Counts the records of a batch and, where somebody looks, writes and publishes them.
     fn write(&mut self, batch: &Batch, seen: bool) {
         let records = batch.records.len() as u64;
-        let seq = if let Some(next) = self.next_seq.get_mut(&batch.stream) {
-            let seq = *next;
-            *next += records;
-            seq
-        } else {
-            self.next_seq.insert(Arc::clone(&batch.stream), records);
-            0
-        };
+        let next = self.next_seq.entry(Arc::clone(&batch.stream)).or_default();
+        let seq = *next;
+        *next += records;
         if seen {
             self.message(batch, seq, &batch.records);
             self.producer.publish();

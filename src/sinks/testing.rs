@@ -9,11 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const BOOT: BootId = BootId {
-    number: 3,
-    nonce: 0xab,
-};
-
 /// The transform of pipelines that have none.
 #[derive(Debug)]
 pub(super) struct NoTransform {
@@ -47,7 +42,10 @@ pub(super) fn started(config: &str, dir: &Path) -> (Running, Outlet) {
 pub(super) fn context(dir: &Path) -> Context {
     Context {
         agent: "gw".into(),
-        boot: BOOT,
+        boot: BootId {
+            number: 3,
+            nonce: 0xab,
+        },
         stats: Arc::default(),
         state_dir: dir.to_owned(),
         #[cfg(feature = "live")]

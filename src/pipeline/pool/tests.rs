@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Report;
-use crate::pipeline::testing::{self, node};
+use crate::pipeline::testing::{self, batch, node};
 use crate::pipeline::{Ack, Graph, Ledger, Node, Role, RunError, Running, Sink, start};
 use crate::record::{Cause, Class};
 use std::collections::BTreeMap;
@@ -126,14 +126,7 @@ fn rig<T: Transform + 'static>(transform: T, workers: usize) -> Rig {
 
 impl Rig {
     async fn send(&self, records: Vec<Record>) {
-        let ack = Ack::new(&self.ledger, records.len() as u64);
-        let batch = Batch {
-            stream: "s".into(),
-            class: Class::Normal,
-            records: Arc::new(records),
-            ack,
-        };
-        self.outlet.send(batch).await;
+        self.outlet.send(batch(&self.ledger, records)).await;
     }
 
     async fn end(self) -> (Vec<Record>, Arc<Ledger>, Result<(), RunError>) {

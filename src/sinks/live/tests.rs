@@ -1,7 +1,8 @@
 use super::*;
 use crate::payload::{self, Message};
-use crate::pipeline::{Ack, Batch, Ledger, Outlet, Running};
-use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
+use crate::pipeline::testing::batch;
+use crate::pipeline::{Ledger, Outlet, Running};
+use crate::record::{Body, Channel, Kind, Quality, Record, Value};
 use crate::sinks::testing::{context, started};
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -54,14 +55,7 @@ impl Rig {
     }
 
     async fn send(&self, records: Vec<Record>) {
-        let ack = Ack::new(&self.ledger, records.len() as u64);
-        let batch = Batch {
-            stream: "s".into(),
-            class: Class::Normal,
-            records: Arc::new(records),
-            ack,
-        };
-        self.outlet.send(batch).await;
+        self.outlet.send(batch(&self.ledger, records)).await;
     }
 
     /// Ends the pipeline: all records were acknowledged.
