@@ -5,7 +5,7 @@ use super::super::format;
 use super::super::fs::Disk;
 use super::super::fs::faulty::{Fault, SimDisk};
 use super::super::{Batch, Class, Commit, Options, PAYLOAD_BYTES_MAX, Policy, Store};
-use super::model::{DIR, open, options, read_all, release};
+use super::model::{DIR, open, open_leaving_a_mib, options, read_all, release};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +35,7 @@ fn an_interrupted_write_is_repeated_a_bounded_number_of_times() {
 #[test]
 fn free_space_is_left_alone() {
     let disk = SimDisk::new();
-    let options = Options {
-        free_bytes_min: 1 << 20,
-        ..options(Policy::DropOldest)
-    };
-    let dir = Path::new(DIR);
-    let (mut engine, _) = Engine::open(Arc::new(disk.clone()), dir, options).expect("a new store");
+    let mut engine = open_leaving_a_mib(&disk);
     disk.set_free(1 << 20);
     let error = engine.append(Class::Normal, &[batch(10)]);
     let error = error.expect_err("a segment would take what is to be left alone");

@@ -3,7 +3,7 @@
 use super::super::engine::Engine;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Error, Options, Policy};
-use super::model::{DIR, open, options, read_all, release};
+use super::model::{DIR, open, open_leaving_a_mib, options, read_all, release};
 use super::picky::{Call, Picky, errno, is_segment};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,12 +122,7 @@ fn a_segment_has_its_blocks_before_it_is_written() {
 #[test]
 fn a_spare_needs_no_free_space() {
     let disk = SimDisk::new();
-    let options = Options {
-        free_bytes_min: 1 << 20,
-        ..options(Policy::DropOldest)
-    };
-    let dir = Path::new(DIR);
-    let (mut engine, _) = Engine::open(Arc::new(disk.clone()), dir, options).expect("a new store");
+    let mut engine = open_leaving_a_mib(&disk);
     for _ in 0..2 {
         append(&mut engine, Class::Normal, SEGMENT_BYTES - 64);
     }

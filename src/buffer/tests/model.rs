@@ -2,7 +2,7 @@
 
 use super::super::engine::Engine;
 use super::super::fs::Storage;
-use super::super::fs::faulty::Random;
+use super::super::fs::faulty::{Random, SimDisk};
 use super::super::reader::{Chunk, Place};
 use super::super::shared::Shared;
 use super::super::{Batch, Class, Error, Options, Policy};
@@ -172,6 +172,16 @@ impl Model {
             }
         }
     }
+}
+
+/// A new store that leaves a mebibyte of the disk alone.
+pub(super) fn open_leaving_a_mib(disk: &SimDisk) -> Engine {
+    let options = Options {
+        free_bytes_min: 1 << 20,
+        ..options(Policy::DropOldest)
+    };
+    let opened = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
+    opened.expect("a new store").0
 }
 
 pub(super) fn open(
