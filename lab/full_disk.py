@@ -24,10 +24,6 @@ import time
 
 from ledger import Ledger
 
-# More than a hundred cycles store, on a machine that is busy. A btrfs keeps what it knows of its files twice; of its image
-# nothing is written to be filled.
-IMAGE_MB = {"quota": 3000}
-IMAGE_MB_ELSE = 900
 WAIT_S = 60
 
 
@@ -131,7 +127,9 @@ def campaign(way, options, root):
     disk, image = root / "disk", root / "image"
     disk.mkdir(parents=True)
     with open(image, "wb") as file:
-        file.truncate(IMAGE_MB.get(way, IMAGE_MB_ELSE) << 20)
+        # More than a hundred cycles store, on a machine that is busy. A btrfs keeps what it knows of its files twice, and is
+        # not filled to the last.
+        file.truncate((3000 if way == "quota" else 900) << 20)
     make(way, image, disk)
     agent = None
     try:

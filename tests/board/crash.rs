@@ -3,7 +3,7 @@
 
 use super::machine::{Boot, Machine, blank_disk};
 use super::station::{FIRST_LIMIT, Station};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// More than a core of the agent.
@@ -11,14 +11,22 @@ const DISK_MIB: u64 = 64;
 const SIM: &str = "[sources.sim]\ntype = \"driver\"\ndriver = \"sim\"\n\
      options = { rate_hz = 100, waves = [{ name = \"n\", shape = \"counter\" }] }\n";
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The stripped agent for the devices.
+fn agent() -> PathBuf {
+    root().join("target/aarch64-unknown-linux-gnu/release/dunlin")
+}
+
 /// What the script makes of a core.
 fn symbolized(core: &Path) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(root.join("scripts/symbolize.sh"))
+    let output = Command::new(root().join("scripts/symbolize.sh"))
         .arg("--core")
         .arg(core)
-        .arg(root.join("target/aarch64-unknown-linux-gnu/release/dunlin"))
-        .arg(root.join("target/board/sysroot"))
+        .arg(agent())
+        .arg(root().join("target/board/sysroot"))
         .output()
         .expect("scripts/symbolize.sh runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -28,31 +36,26 @@ fn symbolized(core: &Path) -> String {
     said
 }
 
-/// Addresses of the functions whose frames the symbols of the agent know, and that of this function of C.
-fn frames_and(function: &str) -> (String, String) {
-    let symbols = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/aarch64-unknown-linux-gnu/release/dunlin.debug");
-    let said = |tool: &str, arguments: &[&str]| {
-        let output = Command::new(tool).args(arguments).arg(&symbols).output();
-        let output = output.unwrap_or_else(|error| panic!("{tool}: {error}"));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let names = said("nm", &[]);
-    let line = names
-        .lines()
-        .find(|line| line.ends_with(&format!(" {function}")));
-    let address = line.and_then(|line| line.split(' ').next());
-    (
-        said("readelf", &["--debug-dump=frames"]),
-        address.expect(function).to_owned(),
-    )
+/// What a tool says of the symbols of the agent.
+fn symbols(tool: &str, arguments: &[&str]) -> String {
+    let output = Command::new(tool)
+        .args(arguments)
+        .arg(agent().with_extension("debug"))
+        .output();
+    let output = output.unwrap_or_else(|error| panic!("{tool}: {error}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Where a signal meets a call of OpenSSL, which is chance, the calls above it are found by these.
 #[test]
 fn board_symbols_have_the_frames_of_c() {
-    let (frames, function) = frames_and("BIO_write");
-    assert!(frames.contains(&format!(" pc={function}..")), "{function}");
+    let names = symbols("nm", &[]);
+    let function = names.lines().find(|line| line.ends_with(" BIO_write"));
+    let (address, _) = function
+        .and_then(|line| line.split_once(' '))
+        .expect("a symbol");
+    let frames = symbols("readelf", &["--debug-dump=frames"]);
+    assert!(frames.contains(&format!(" pc={address}..")), "{address}");
 }
 
 fn cores_go_to(disk: &str) -> String {
