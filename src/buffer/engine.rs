@@ -122,7 +122,7 @@ impl Engine {
             }
             match self.logs[class as usize].append(batches) {
                 // The segment is poisoned; the frames are still here, so they go to a new one, once.
-                Err(e) if failed.is_none() && e.is_retryable() => failed = Some(e),
+                Err(e) if failed.is_none() => failed = Some(e),
                 outcome => {
                     let frames: usize = batches.iter().map(Batch::len).sum();
                     if outcome.is_ok() {
@@ -207,6 +207,9 @@ impl Engine {
             if why == Why::Age {
                 self.shared.counters.frames_expired.add(frames);
             }
+        } else {
+            // Released since it was looked at last: a start that does not find it must know that it was delivered.
+            self.logs[victim as usize].persist()?;
         }
         self.logs[victim as usize].retire_oldest()?;
         Ok(true)
@@ -267,7 +270,7 @@ impl Engine {
                 self.logs[class as usize].rotate()?;
             }
             match self.logs[class as usize].append_gap(gap, floor) {
-                Err(e) if again && e.is_retryable() => again = false,
+                Err(_) if again => again = false,
                 outcome => return outcome,
             }
         }

@@ -272,12 +272,9 @@ fn index(offset: u64) -> usize {
 }
 
 /// A segment is not where it was: removed because it was dropped or released since we looked, or taken away from outside.
-/// Returns the position to go on from.
+/// What was neither is lost. Returns the position to go on from.
 fn gone(shared: &Shared, class: Class, segment: &Segment, next: u64, chunk: &mut Chunk) -> u64 {
     let view = shared.log(class).view();
-    if view.segments.iter().all(|s| s.id != segment.id) {
-        return next;
-    }
     let missing = next.max(view.released).max(view.floor)..segment.end;
     if !missing.is_empty() {
         shared.counters.frames_lost.add(missing.end - missing.start);

@@ -68,6 +68,22 @@ fn what_is_too_old_is_dropped_counted_and_told() {
     assert_eq!(texts(&engine, Class::Normal), ["gap", "gap"]);
 }
 
+/// A segment is ended at a quarter of the time to live, and not before: what is dropped whole should be of about one age.
+#[test]
+fn a_segment_spans_a_quarter_of_the_time_to_live() {
+    for (passed_ms, segments) in [(TTL_MS / 4 - 1, 1), (TTL_MS / 4, 2)] {
+        let disk = SimDisk::new();
+        disk.set_moment(7, 5000);
+        let mut engine = open(&disk);
+        append(&mut engine, Class::Normal, "one");
+        disk.set_moment(7, 5000 + passed_ms);
+        engine.expire().expect("nothing to drop");
+        append(&mut engine, Class::Normal, "two");
+        let found = engine.shared().stats().segments;
+        assert_eq!(found, segments, "after {passed_ms} ms");
+    }
+}
+
 /// The log's age after a restart, at `boot` and `uptime_ms`, of a log that was written at boot 7, uptime 5000.
 fn expires_after_restart(boot: u32, uptime_ms: u64) -> bool {
     let disk = SimDisk::new();

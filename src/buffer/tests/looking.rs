@@ -169,6 +169,32 @@ fn a_segment_that_was_cut_short_lost_its_last_frames() {
     assert!(!report.is_sound());
 }
 
+/// What was never committed is a torn tail and no damage, whatever lies in it.
+#[test]
+fn what_was_not_committed_is_torn_and_not_damaged() {
+    let disk = SimDisk::new();
+    let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+    engine
+        .append(Class::Normal, &batch(&["zero"]))
+        .expect("room");
+    engine
+        .append(Class::Normal, &batch(&["one", "two"]))
+        .expect("room");
+    engine.seal();
+    drop(engine);
+    // Of the second group the first frame is damaged and the commit is missing.
+    disk.damage(&segments(&disk)[0], |stored| {
+        let at = stored.windows(3).position(|bytes| bytes == b"one");
+        stored[at.expect("the frame")] ^= 1;
+        stored.truncate(stored.len() - 24);
+    });
+    let report = verify(&disk, Path::new(DIR)).expect("a directory");
+    let log = &report.logs[1];
+    assert_eq!((log.damage(), log.frames, report.is_sound()), (0, 1, true));
+    assert_eq!((log.positions.clone(), log.lost.len()), (0..1, 0));
+    assert_eq!(log.segments[0].torn_bytes, 48);
+}
+
 /// A damaged header costs no frame, and is told, in `verify` alone.
 #[test]
 fn a_damaged_header_is_damage() {

@@ -6,8 +6,8 @@ use super::super::{Batch, Class, Options, Policy};
 use super::model::{DIR, open, options, read_all, release};
 use super::picky::{Call, Picky, errno, is_segment};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const EIO: i32 = 5;
 const SEGMENT_BYTES: usize = 1 << 16;
@@ -210,4 +210,37 @@ fn spare_files_stay_while_there_is_room() {
         (1, 1)
     );
     assert_eq!(stats.disk_bytes, 4 << 16);
+}
+
+/// A release that comes while something else is dropped: the segment that it frees goes next, and the cursor before it.
+#[test]
+fn what_was_released_during_a_drop_is_gone_only_once_the_cursor_says_so() {
+    let shared: Arc<OnceLock<Arc<super::super::shared::Shared>>> = Arc::default();
+    let told = shared.clone();
+    let disk = Picky::new(&SimDisk::new(), move |call, path| {
+        let is_bulk = path.parent().is_some_and(|dir| dir.ends_with("bulk"));
+        if let Some(shared) = told.get().filter(|_| call == Call::Write && is_bulk) {
+            release(shared, Class::Normal, 2);
+        }
+        Ok(())
+    });
+    let mut engine = start(&disk, Some(b"8 bytes."));
+    fill(&mut engine, 1000);
+    for _ in 0..2 {
+        let group = group(SEGMENT_BYTES - HEADER_BYTES - 1000);
+        engine.append(Class::Bulk, &group).expect("the reserve");
+    }
+    shared.set(engine.shared()).ok().expect("once");
+    engine
+        .append(Class::Normal, &group(2000))
+        .expect("two drops");
+    assert_eq!(engine.shared().stats().frames_dropped, 1);
+    for seed in 0..32 {
+        let after = Picky::willing(&disk.disk.after_crash(seed));
+        let engine = start(&after, None);
+        let shared = engine.shared();
+        let chunk = read_all(&shared, Class::Normal);
+        assert_eq!(chunk.lost, vec![], "seed {seed}");
+        assert!(shared.log(Class::Normal).view().released >= 1, "{seed}");
+    }
 }
