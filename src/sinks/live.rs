@@ -37,6 +37,9 @@ const SLABS: usize = 16;
 /// Most viewers at a time.
 const VIEWERS_MAX: u64 = 8;
 
+/// What is in front of a message on the socket: its length, in the order of the machine.
+const LENGTH_BYTES: usize = 4;
+
 /// How long the end waits for viewers that are slow, where the drain has as much time.
 const LAST_MESSAGES: Duration = Duration::from_millis(500);
 

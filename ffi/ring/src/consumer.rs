@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ENTRY_BYTES, offset, table};
 use crate::bell::Waiter;
-use crate::shared::{NOTHING, Shared, offset_of, position, slab_of};
+use crate::shared::{NOTHING, Shared, messages_of, position, slab_of};
 use crate::sync::{Arc, Ordering, fence, spin_loop, thread};
 use crate::{Idle, Pages, SPINS};
 
@@ -32,7 +32,7 @@ pub struct Consumer {
     lost: u64,
 }
 
-/// Where the next batch lies in the slab that is held.
+/// The next batch, as messages of the slab that is held.
 struct Found {
     from: usize,
     to: usize,
@@ -127,19 +127,19 @@ impl Consumer {
         }
         let mut lost = 0;
         loop {
-            let (from, slab) = (offset_of(self.position), slab_of(self.position));
+            let (from, slab) = (messages_of(self.position), slab_of(self.position));
             let label = self.shared.label(self.piece);
             let to = if slab == slab_of(self.seen) {
-                offset_of(self.seen)
+                messages_of(self.seen)
             } else {
                 // The producer was seen behind this slab, so it is full, and these are written.
-                offset_of(label.end.load(Ordering::Relaxed))
+                messages_of(label.messages.load(Ordering::Relaxed))
             };
             if from < to {
                 self.lost += lost;
                 return Ok(Found { from, to, lost });
             }
-            let past = label.past.load(Ordering::Relaxed);
+            let past = label.first.load(Ordering::Relaxed) + to as u64;
             self.enter(slab + 1);
             let label = self.shared.label(self.piece);
             lost = label.first.load(Ordering::Relaxed) - past;
@@ -168,19 +168,28 @@ impl Consumer {
         self.shared.moved.ring();
     }
 
-    /// The bytes that were found, as read.
+    /// The messages that were found, as read.
     #[inline]
     fn lend(&mut self, found: &Found) -> Batch<'_> {
         let Found { from, to, lost } = *found;
         self.position += (to - from) as u64;
+        let pool = &self.shared.pool;
+        let entries_bytes = table(from) + ENTRY_BYTES - table(to);
         #[cfg(loom)]
-        self.shared.pool.read(self.piece, from, to - from);
-        let bytes = self.shared.pool.at(self.piece, from, to - from);
-        // SAFETY: these bytes are published: the producer writes behind them as long as this piece is this slab's, and it
+        pool.read(self.piece, table(to), entries_bytes);
+        // SAFETY: these entries are published: the producer writes below them as long as this piece is this slab's, and it
         // takes no piece whose slab is held. This consumer holds the slab, until a later call on it, which its borrow in
-        // the batch forbids. The pool lives as long as the consumer.
-        let bytes = unsafe { bytes.as_ref() };
-        Batch { bytes, lost }
+        // the batch forbids. The pool lives as long as the consumer, and has the piece, which came from a place of the
+        // window. A slab has fewer messages than entries fit into it.
+        let entries = unsafe { &*pool.at(self.piece, table(to), entries_bytes) };
+        let (entries, _) = entries.as_chunks();
+        let end = offset(entries[0]);
+        #[cfg(loom)]
+        pool.read(self.piece, 0, end);
+        // SAFETY: the messages up to the end of the last that is published, in front of which the producer does not write, for
+        // the same reasons and as long. An end lies in the slab.
+        let bytes = unsafe { &*pool.at(self.piece, 0, end) };
+        Batch::new(bytes, entries, lost)
     }
 }
 

@@ -18,14 +18,14 @@
 //! # Layout
 //!
 //! ```text
-//!   slabs, numbered for ever     ... 17 | 18 | 19 | 20 |               a position: slab number * 64 Ki + offset
+//!   slabs, numbered for ever     ... 17 | 18 | 19 | 20 |               a position: slab number * 64 Ki + messages in it
 //!   window, slab n at n % 4      [20: piece 0][17: 3][18: 5][19: 1]    the slabs that can be found
 //!   pool, pieces of 64 KiB       [0][1][2][3][4][5][6]                 the window's, one for each consumer that
 //!                                                                      skips, and one more
-//!   a slab                       length | message | 0-3 bytes | length | message | ... | end
+//!   a slab                       message 0 | message 1 | ... free ... | end of 1 | end of 0 | 0
 //! ```
-//! A slab is the unit of memory, a batch is what is published together and lies in one slab, a message is a length of four
-//! bytes and its own. All memory is one mapping, made and touched at the start; afterwards nothing allocates.
+//! A slab is the unit of memory, a batch is what is published together and lies in one slab, a message takes its own bytes and
+//! two in the table of ends. All memory is one mapping, made and touched at the start; afterwards nothing allocates.
 //!
 //! # Rules
 //!
@@ -39,16 +39,17 @@
 //!
 //! # Why no byte is read while it is written
 //!
-//! 1. *Within a slab.* The producer writes behind the published position and stores that position (release) afterwards. A
-//!    consumer loads it (acquire) and reads in front of it. One store and one load a batch.
+//! 1. *Within a slab.* The producer writes messages behind those that are published, their ends below the entries of these,
+//!    and stores the position (release) afterwards. A consumer loads it (acquire) and reads in front of it. One store and
+//!    one load a batch. The zero on top of the table is there from the start and never written.
 //! 2. *A piece is used again.* A consumer that goes on stores the slab that it will hold (release, H), fences (C), and
 //!    loads the place (P). The producer that takes a slab out of its place stores the place (R), publishes, which fences (F,
 //!    in `Bell::ring`), and then loads what each consumer holds (L); both fences are sequentially consistent. If C comes before F, L sees H or a later store: the
 //!    piece is left alone, or the consumer has gone on since, and L (acquire) puts all that it read there before what is
 //!    written now. If F comes before C, P sees R or a later store: the consumer sees that the slab is gone and reads nothing.
 //! 3. *A consumer that blocks* is waited for before a slab that it holds leaves its place. It passes 2 as others do.
-//! 4. *Labels* (number of the first message, of the first behind, end) are of the piece and are reused with it. The first
-//!    is written before the place (release, P acquires it), the others before the next publication.
+//! 4. *Labels* (number of the first message, how many there are) are of the piece and are reused with it. The first is
+//!    written before the place (release, P acquires it), the other before the next publication.
 //! 5. *Sleep*: `bell.rs`, with the same pair of fences.
 //!
 //! `src/model.rs` runs these under loom (`scripts/ring.sh loom`), `tests/threads.rs` by `scripts/tsan.sh`,
@@ -71,11 +72,8 @@ pub use producer::{Claim, Producer};
 
 use sync::Arc;
 
-/// Bytes of a slab that messages and their lengths may fill. Less than all, so that the position behind the last one is in
-/// this slab and not in the next.
-pub(crate) const ROOM_BYTES: usize = SLAB_BYTES - batch::HEADER_BYTES;
-/// The longest message, in bytes.
-pub const MESSAGE_BYTES_MAX: usize = ROOM_BYTES - batch::HEADER_BYTES;
+/// The longest message, in bytes: a slab but for its entry and the zero.
+pub const MESSAGE_BYTES_MAX: usize = SLAB_BYTES - 2 * batch::ENTRY_BYTES;
 /// Fewest slabs of a window. A consumer that was lapped goes on in the middle of it, which must be neither end.
 pub const SLABS_MIN: usize = 3;
 /// Most slabs of a window: 1 GiB.

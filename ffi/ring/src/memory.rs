@@ -4,12 +4,16 @@ use std::ptr::NonNull;
 
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
 
-/// Bits of a position that are an offset in a slab. Small in models, where each word is watched.
+/// Bits of an offset in a slab, which are more than its messages need. Small in models, where each word is watched.
 pub(crate) const SLAB_BITS: u32 = if cfg!(loom) { 4 } else { 16 };
 /// Bytes of a slab.
 pub const SLAB_BYTES: usize = 1 << SLAB_BITS;
 /// What is asked for as one huge page. Kernels whose huge pages have another size refuse it.
 const HUGE_BYTES: usize = 2 << 20;
+
+/// Bytes that loom watches as one: what models write begins and ends between two of these.
+#[cfg(loom)]
+const WORD_BYTES: usize = 2;
 
 /// What the pool's memory is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +71,7 @@ impl Pool {
             slabs,
             pages,
             #[cfg(loom)]
-            words: (0..bytes / 4)
+            words: (0..bytes / WORD_BYTES)
                 .map(|_| loom::cell::UnsafeCell::new(()))
                 .collect(),
         })
@@ -77,12 +81,13 @@ impl Pool {
         self.pages
     }
 
-    /// Bytes of a slab, as an address: for the caller to know that they may be read or written.
-    pub(crate) fn at(&self, slab: usize, from: usize, bytes: usize) -> NonNull<[u8]> {
-        assert!(slab < self.slabs && from <= SLAB_BYTES && bytes <= SLAB_BYTES - from);
-        // SAFETY: within the mapping, by the line above.
-        let start = unsafe { self.start.add(slab * SLAB_BYTES + from) };
-        NonNull::slice_from_raw_parts(start, bytes)
+    /// The address of bytes of a slab. Whoever makes a reference of it knows that there is such a slab, that it has these
+    /// bytes, and that they may be read or written.
+    #[inline]
+    pub(crate) fn at(&self, slab: usize, from: usize, bytes: usize) -> *mut [u8] {
+        debug_assert!(slab < self.slabs && from <= SLAB_BYTES && bytes <= SLAB_BYTES - from);
+        let start = self.start.as_ptr().wrapping_add(slab * SLAB_BYTES + from);
+        std::ptr::slice_from_raw_parts_mut(start, bytes)
     }
 
     /// Tells loom that bytes are written now.
@@ -103,8 +108,8 @@ impl Pool {
 
     #[cfg(loom)]
     fn watched(&self, slab: usize, from: usize, bytes: usize) -> &[loom::cell::UnsafeCell<()>] {
-        let first = slab * SLAB_BYTES / 4 + from / 4;
-        &self.words[first..first + bytes.div_ceil(4)]
+        let first = (slab * SLAB_BYTES + from) / WORD_BYTES;
+        &self.words[first..first + bytes.div_ceil(WORD_BYTES)]
     }
 }
 

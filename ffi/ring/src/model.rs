@@ -1,10 +1,11 @@
 //! The ring under loom, which tries every order of steps and every value that a load may see, up to a number of
-//! preemptions. Slabs have 16 bytes here: room for one message of four bytes and an empty one. Each word of the pool is
+//! preemptions. Slabs have 16 bytes here: room for one message of eight bytes and an empty one. Each word of the pool is
 //! watched: a write that does not come after all reads, or a read not after the write, fails.
 
 use loom::thread;
 
-use crate::shared::offset_of;
+use crate::batch::{ENTRY_BYTES, table};
+use crate::shared::messages_of;
 use crate::{Batch, Consumer, Policy, Producer, ring};
 
 /// Runs a model in every order with up to so many preemptions.
@@ -20,7 +21,7 @@ fn one(policy: Policy) -> (Producer, Consumer) {
 }
 
 /// Messages that say which they are, each in a slab of its own, published one by one.
-fn produce(producer: &mut Producer, messages: u32) {
+fn produce(producer: &mut Producer, messages: u64) {
     for number in 0..messages {
         producer.push(&number.to_ne_bytes()).expect("fits");
         producer.publish();
@@ -33,8 +34,8 @@ fn check(batch: Batch<'_>, mut number: u64) -> u64 {
     number += batch.lost();
     for message in batch {
         if number.is_multiple_of(2) {
-            let said = u32::from_ne_bytes(message.try_into().expect("four bytes"));
-            assert_eq!(u64::from(said), number / 2);
+            let said = u64::from_ne_bytes(message.try_into().expect("eight bytes"));
+            assert_eq!(said, number / 2);
         } else {
             assert!(message.is_empty());
         }
@@ -43,10 +44,16 @@ fn check(batch: Batch<'_>, mut number: u64) -> u64 {
     number
 }
 
-/// The batch of so many bytes that was read last was in use until here.
-fn used(consumer: &Consumer, bytes: usize) {
-    let from = offset_of(consumer.position) - bytes;
-    consumer.shared.pool.read(consumer.piece, from, bytes);
+/// What a batch lends, in bytes: the slab up to its last message, and its part of the table.
+fn extent(batch: Batch<'_>) -> (usize, usize) {
+    (batch.bytes.len(), batch.entries.len() * ENTRY_BYTES)
+}
+
+/// The batch of this extent that was read last was in use until here.
+fn used(consumer: &Consumer, (bytes, entries_bytes): (usize, usize)) {
+    let (pool, piece) = (&consumer.shared.pool, consumer.piece);
+    pool.read(piece, 0, bytes);
+    pool.read(piece, table(messages_of(consumer.position)), entries_bytes);
 }
 
 /// Takes what there is, and says the number of the next message.
@@ -54,8 +61,8 @@ fn take(consumer: &mut Consumer, number: u64) -> u64 {
     let Ok(batch) = consumer.try_batch() else {
         return number;
     };
-    let (next, bytes) = (check(batch, number), batch.bytes.len());
-    used(consumer, bytes);
+    let (next, extent) = (check(batch, number), extent(batch));
+    used(consumer, extent);
     next
 }
 
@@ -63,9 +70,9 @@ fn take(consumer: &mut Consumer, number: u64) -> u64 {
 fn take_all(consumer: &mut Consumer) -> u64 {
     let mut number = 0;
     while let Some(batch) = consumer.batch() {
-        let bytes = batch.bytes.len();
+        let extent = extent(batch);
         number = check(batch, number);
-        used(consumer, bytes);
+        used(consumer, extent);
     }
     number
 }

@@ -3,22 +3,23 @@
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
-use crate::batch::{HEADER_BYTES, footprint};
+use crate::batch::{ENTRY_BYTES, table};
 use crate::bell::Waiter;
 use crate::shared::{EMPTY, Place, Shared, position};
 use crate::sync::{Arc, Ordering, spin_loop, thread};
-use crate::{MESSAGE_BYTES_MAX, Pages, Policy, ROOM_BYTES, Refused, SPINS};
+use crate::{MESSAGE_BYTES_MAX, Pages, Policy, Refused, SPINS};
 
 /// The writing end of a ring. Dropping it publishes what is written and closes the ring.
 #[derive(Debug)]
 pub struct Producer {
     shared: Arc<Shared>,
-    /// The slab that is written, its piece of the pool, and where its next message goes.
+    /// The slab that is written, its piece of the pool, its messages so far, and where the next one goes.
     slab: u64,
     piece: usize,
+    messages: usize,
     offset: usize,
-    /// Messages so far.
-    number: u64,
+    /// Messages of the slabs before.
+    before: u64,
     published: u64,
     /// Pieces that are in no place of the window, with the slabs that were last in them.
     aside: Vec<Place>,
@@ -30,7 +31,6 @@ pub struct Producer {
 #[derive(Debug)]
 pub struct Claim<'a> {
     producer: &'a mut Producer,
-    header: &'a mut [u8; HEADER_BYTES],
     bytes: &'a mut [u8],
 }
 
@@ -44,8 +44,9 @@ impl Producer {
             shared,
             slab: 0,
             piece: 0,
+            messages: 0,
             offset: 0,
-            number: 0,
+            before: 0,
             published: 0,
             aside,
             held,
@@ -72,26 +73,40 @@ impl Producer {
     #[inline]
     pub fn try_claim(&mut self, bytes: usize) -> Result<Claim<'_>, Refused> {
         self.make_room(bytes)?;
-        let bytes = HEADER_BYTES + bytes;
         #[cfg(loom)]
         self.shared.pool.written(self.piece, self.offset, bytes);
-        let mut room = self.shared.pool.at(self.piece, self.offset, bytes);
-        // SAFETY: the bytes lie behind what is published of this slab, and no consumer reads there. The slab's piece was
-        // free when it was taken: no consumer reads what was there before. The borrow of the producer keeps it from
-        // writing there by another way.
-        let room = unsafe { room.as_mut() };
-        let (header, bytes) = room.split_first_chunk_mut().expect("room for a header");
+        let pool = &self.shared.pool;
+        // SAFETY: the bytes lie behind the messages that are published of this slab and, since room was made for them, in
+        // front of the table; no consumer reads there. The slab's piece is one of the pool and was free when it was taken: no
+        // consumer reads what was there before. The borrow of the producer keeps it from writing there by another way.
+        let bytes = unsafe { &mut *pool.at(self.piece, self.offset, bytes) };
         Ok(Claim {
             producer: self,
-            header,
             bytes,
         })
+    }
+
+    /// Makes a message of the first bytes of the room.
+    #[inline]
+    fn commit(&mut self, bytes: usize) {
+        self.offset += bytes;
+        self.messages += 1;
+        let at = table(self.messages);
+        #[cfg(loom)]
+        self.shared.pool.written(self.piece, at, ENTRY_BYTES);
+        let pool = &self.shared.pool;
+        // SAFETY: the entry lies below those of the messages before, and so of all that are published, and behind the message:
+        // room was made for both. As there, no consumer reads here, and nobody else writes.
+        let entry = unsafe { &mut *pool.at(self.piece, at, ENTRY_BYTES) };
+        #[expect(clippy::cast_possible_truncation, reason = "an offset in a slab")]
+        let end = self.offset as u16;
+        entry.copy_from_slice(&end.to_ne_bytes());
     }
 
     /// Lets the consumers see all that was written: one store for all of it. Without anything new it does nothing.
     #[inline]
     pub fn publish(&mut self) {
-        let position = position(self.slab, self.offset);
+        let position = position(self.slab, self.messages);
         if position != self.published {
             self.published = position;
             // Consumers that see the position see the messages, labels and places before it.
@@ -140,7 +155,7 @@ impl Producer {
 
     /// Messages that were written since the ring was made.
     pub fn messages(&self) -> u64 {
-        self.number
+        self.before + self.messages as u64
     }
 
     /// What the memory is made of.
@@ -153,7 +168,8 @@ impl Producer {
         if bytes > MESSAGE_BYTES_MAX {
             return Err(Refused::TooLong { bytes });
         }
-        if footprint(bytes) > ROOM_BYTES - self.offset {
+        // With an entry of the table for it.
+        if self.offset + bytes + ENTRY_BYTES > table(self.messages) {
             return self.turn();
         }
         Ok(())
@@ -176,14 +192,15 @@ impl Producer {
         }
         let piece = self.free_piece();
         let (old, new) = (self.shared.label(self.piece), self.shared.label(piece));
-        old.past.store(self.number, Ordering::Relaxed);
-        old.end.store(self.offset as u64, Ordering::Relaxed);
-        new.first.store(self.number, Ordering::Relaxed);
+        old.messages.store(self.messages as u64, Ordering::Relaxed);
+        self.before += self.messages as u64;
+        new.first.store(self.before, Ordering::Relaxed);
         let lapped = self.shared.replace(Place::new(next, piece));
         if lapped != EMPTY {
             self.aside.push(lapped);
         }
-        (self.slab, self.piece, self.offset) = (next, piece, 0);
+        (self.slab, self.piece) = (next, piece);
+        (self.messages, self.offset) = (0, 0);
         // Nothing yet, so there is nothing to publish.
         self.published = position(next, 0);
         Ok(())
@@ -219,11 +236,7 @@ impl Claim<'_> {
     #[inline]
     pub fn commit(self, bytes: usize) {
         assert!(bytes <= self.bytes.len(), "more than was claimed");
-        #[expect(clippy::cast_possible_truncation, reason = "less than a slab")]
-        let length = bytes as u32;
-        *self.header = length.to_ne_bytes();
-        self.producer.offset += footprint(bytes);
-        self.producer.number += 1;
+        self.producer.commit(bytes);
     }
 }
 

@@ -40,15 +40,13 @@ impl Place {
 pub(crate) struct Label {
     /// Number of its first message. Written before the slab can be found.
     pub(crate) first: AtomicU64,
-    /// Number of the first message behind it, and where its messages end. Written before anything in the next slab is
-    /// published.
-    pub(crate) past: AtomicU64,
-    pub(crate) end: AtomicU64,
+    /// How many it has. Written before anything in the next slab is published.
+    pub(crate) messages: AtomicU64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Position behind what is published: the slab's number and an offset in it.
+    /// Position behind what is published: the slab's number and how many messages of it are.
     pub(crate) head: Apart<AtomicU64>,
     /// Nothing more will be published.
     pub(crate) closed: AtomicBool,
@@ -126,12 +124,12 @@ pub(crate) fn slab_of(position: u64) -> u64 {
     position >> SLAB_BITS
 }
 
-/// The offset of a position in its slab.
+/// The messages of its slab that are in front of a position.
 #[expect(clippy::cast_possible_truncation, reason = "16 bits are left")]
-pub(crate) fn offset_of(position: u64) -> usize {
+pub(crate) fn messages_of(position: u64) -> usize {
     (position & (crate::SLAB_BYTES as u64 - 1)) as usize
 }
 
-pub(crate) fn position(slab: u64, offset: usize) -> u64 {
-    slab << SLAB_BITS | offset as u64
+pub(crate) fn position(slab: u64, messages: usize) -> u64 {
+    slab << SLAB_BITS | messages as u64
 }

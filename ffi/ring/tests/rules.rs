@@ -73,7 +73,7 @@ fn what_is_lost_is_counted_to_the_message() {
     producer.push(&vec![0; WHOLE / 2]).expect("fits");
     for number in 0..40_u8 {
         producer.push(&vec![number; WHOLE / 2]).expect("fits");
-        producer.push(&vec![number; WHOLE / 2 - 4]).expect("fits");
+        producer.push(&vec![number; WHOLE / 2 - 2]).expect("fits");
     }
     producer.publish();
     // The slab that it holds was set aside, and is read to its end.
@@ -110,6 +110,22 @@ fn a_slab_that_is_held_stays_as_it_is() {
         producer.publish();
         assert!(held.iter().all(|message| **message == whole));
     }
+}
+
+/// The table alone fills a slab: each message has two bytes of it, and what is on top two more.
+#[test]
+fn messages_without_a_byte_fill_slabs() {
+    let (mut producer, mut consumer) = one(4, Policy::Block);
+    for _ in 0..100_000 {
+        producer.try_push(&[]).expect("a window of slabs");
+    }
+    drop(producer);
+    let mut batches = Vec::new();
+    while let Ok(batch) = consumer.try_batch() {
+        assert!(batch.iter().all(<[u8]>::is_empty));
+        batches.push(batch.iter().len());
+    }
+    assert_eq!(batches, [32_767, 32_767, 32_767, 1_699]);
 }
 
 #[test]

@@ -1,13 +1,11 @@
-//! The viewer's side of the socket. Messages come as the ring has them: before each its length, four bytes in the order of
-//! the machine, behind it as many bytes as make the next length aligned to four.
+//! The viewer's side of the socket: messages, in front of each its length, four bytes in the order of the machine.
 
+use super::LENGTH_BYTES;
 use dunlin_ring::MESSAGE_BYTES_MAX;
 use std::io;
 use std::path::Path;
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
-
-const LENGTH_BYTES: usize = 4;
 
 /// What comes is not what an agent sends.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +22,7 @@ pub enum NotAFeed {
 #[derive(Debug)]
 pub struct Feed {
     stream: BufReader<UnixStream>,
-    /// The message that comes, with its length in front and what is behind it.
+    /// The message that comes, with its length in front.
     read: Vec<u8>,
 }
 
@@ -45,7 +43,7 @@ impl Feed {
                 if length > MESSAGE_BYTES_MAX {
                     return Err(NotAFeed::TooLong(length));
                 }
-                wanted += length.next_multiple_of(LENGTH_BYTES);
+                wanted += length;
                 if self.read.len() == wanted {
                     let message = self.read[LENGTH_BYTES..][..length].to_vec();
                     self.read.clear();

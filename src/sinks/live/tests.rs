@@ -194,6 +194,34 @@ async fn what_fits_in_no_slab_is_halved_and_a_record_that_does_not_is_missing() 
     rig.end().await;
 }
 
+/// More messages than the kernel is handed at once, and more bytes than a socket holds.
+#[tokio::test]
+async fn messages_come_whole_however_little_the_socket_takes() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut feed = Feed::connect(&path).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let (mut producer, mut seats) = dunlin_ring::ring(SLABS, &[Policy::Block]).unwrap();
+    let message = |number: usize| vec![number.to_le_bytes()[0]; number * 37 % 1500];
+    for number in 0..1000 {
+        producer.push(&message(number)).unwrap();
+    }
+    drop(producer);
+    let sent = tokio::spawn(async move {
+        let (_from, mut to) = stream.split();
+        while let Some(batch) = seats[0].next().await {
+            viewer::send(&mut to, batch).await.unwrap();
+        }
+    });
+    for number in 0..1000 {
+        let came = feed.next().await.unwrap();
+        assert_eq!(came.as_deref(), Some(&message(number)[..]), "{number}");
+    }
+    sent.await.unwrap();
+    assert_eq!(feed.next().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_viewer_that_is_stuck_does_not_hold_up_the_end() {
     let rig = Rig::new("");
