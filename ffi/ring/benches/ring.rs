@@ -19,7 +19,7 @@ use peers::How;
 /// What each peer has room for at most: as many elements as a power of two, in which they fit.
 pub const WINDOW_BYTES: usize = 1 << 20;
 const ROUNDS: usize = 31;
-/// Sizes of batches: messages one by one, a few, and as many as fill a slab.
+/// Sizes of batches: messages one by one, a few, and more than fill a slab.
 const BATCHES: [usize; 3] = [1, 64, 1024];
 /// Messages of a run, short ones and frames: whole batches of every size.
 const SHORT: usize = 250 * 1024;

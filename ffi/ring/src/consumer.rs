@@ -133,7 +133,8 @@ impl Consumer {
                 messages_of(self.seen)
             } else {
                 // The producer was seen behind this slab, so it is full, and these are written.
-                messages_of(label.messages.load(Ordering::Relaxed))
+                let messages = label.messages.load(Ordering::Relaxed);
+                usize::try_from(messages).expect("fewer than bytes")
             };
             if from < to {
                 self.lost += lost;
@@ -177,8 +178,8 @@ impl Consumer {
         let entries_bytes = table(from) + ENTRY_BYTES - table(to);
         #[cfg(loom)]
         pool.read(self.piece, table(to), entries_bytes);
-        // SAFETY: these entries are published: the producer writes below them as long as this piece is this slab's, and it
-        // takes no piece whose slab is held. This consumer holds the slab, until a later call on it, which its borrow in
+        // SAFETY: these entries are published, or the zero, which is never written: the producer writes below them as long as
+        // this piece is this slab's, and it takes no piece whose slab is held. This consumer holds the slab, until a later call on it, which its borrow in
         // the batch forbids. The pool lives as long as the consumer, and has the piece, which came from a place of the
         // window. A slab has fewer messages than entries fit into it.
         let entries = unsafe { &*pool.at(self.piece, table(to), entries_bytes) };
@@ -186,7 +187,7 @@ impl Consumer {
         let end = offset(entries[0]);
         #[cfg(loom)]
         pool.read(self.piece, 0, end);
-        // SAFETY: the messages up to the end of the last that is published, in front of which the producer does not write, for
+        // SAFETY: the messages up to the end of the last that was seen to be published, in front of which the producer does not write, for
         // the same reasons and as long. An end lies in the slab.
         let bytes = unsafe { &*pool.at(self.piece, 0, end) };
         Batch::new(bytes, entries, lost)

@@ -44,12 +44,14 @@
 //!    one load a batch. The zero on top of the table is there from the start and never written.
 //! 2. *A piece is used again.* A consumer that goes on stores the slab that it will hold (release, H), fences (C), and
 //!    loads the place (P). The producer that takes a slab out of its place stores the place (R), publishes, which fences (F,
-//!    in `Bell::ring`), and then loads what each consumer holds (L); both fences are sequentially consistent. If C comes before F, L sees H or a later store: the
-//!    piece is left alone, or the consumer has gone on since, and L (acquire) puts all that it read there before what is
-//!    written now. If F comes before C, P sees R or a later store: the consumer sees that the slab is gone and reads nothing.
+//!    in `Bell::ring`), and then loads what each consumer holds (L); both fences are sequentially consistent. If C comes
+//!    before F, L sees H or a later store: the piece is left alone, or the consumer has gone on since, and L (acquire) puts
+//!    all that it read there before what is written now. If F comes before C, P sees R or a later store: the consumer sees
+//!    that the slab is gone and reads nothing.
 //! 3. *A consumer that blocks* is waited for before a slab that it holds leaves its place. It passes 2 as others do.
 //! 4. *Labels* (number of the first message, how many there are) are of the piece and are reused with it. The first is
-//!    written before the place (release, P acquires it), the other before the next publication.
+//!    written before the place (release, P acquires it); the other before the next publication, and not read by a consumer
+//!    that has not seen the producer in a later slab.
 //! 5. *Sleep*: `bell.rs`, with the same pair of fences.
 //!
 //! `src/model.rs` runs these under loom (`scripts/ring.sh loom`), `tests/threads.rs` by `scripts/tsan.sh`,

@@ -78,7 +78,8 @@ impl Producer {
         let pool = &self.shared.pool;
         // SAFETY: the bytes lie behind the messages that are published of this slab and, since room was made for them, in
         // front of the table; no consumer reads there. The slab's piece is one of the pool and was free when it was taken: no
-        // consumer reads what was there before. The borrow of the producer keeps it from writing there by another way.
+        // consumer reads what was there before. The borrow of the producer keeps it from writing there by another way, and the
+        // pool where it is.
         let bytes = unsafe { &mut *pool.at(self.piece, self.offset, bytes) };
         Ok(Claim {
             producer: self,
@@ -86,7 +87,7 @@ impl Producer {
         })
     }
 
-    /// Makes a message of the first bytes of the room.
+    /// Makes a message of the first bytes of the room that was claimed last: for the claim alone, which knows how many it has.
     #[inline]
     fn commit(&mut self, bytes: usize) {
         self.offset += bytes;
@@ -95,8 +96,9 @@ impl Producer {
         #[cfg(loom)]
         self.shared.pool.written(self.piece, at, ENTRY_BYTES);
         let pool = &self.shared.pool;
-        // SAFETY: the entry lies below those of the messages before, and so of all that are published, and behind the message:
-        // room was made for both. As there, no consumer reads here, and nobody else writes.
+        // SAFETY: the entry lies below those of the messages before, and so of all that are published, and behind the room
+        // that was claimed, however little of it the message takes: that had to leave place for an entry. So no consumer reads
+        // here, and the claim that is still borrowed does not reach here.
         let entry = unsafe { &mut *pool.at(self.piece, at, ENTRY_BYTES) };
         #[expect(clippy::cast_possible_truncation, reason = "an offset in a slab")]
         let end = self.offset as u16;

@@ -53,7 +53,11 @@ impl Feed {
             let missing = (wanted - self.read.len()) as u64;
             let mut rest = (&mut self.stream).take(missing);
             if rest.read_buf(&mut self.read).await? == 0 {
-                return Ok(None);
+                if self.read.is_empty() {
+                    return Ok(None);
+                }
+                // The agent ends a viewer that is slow where it is.
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::WriteHalf;
 
-/// Messages that are handed to the kernel at once.
+/// Messages that are handed to the kernel at once: a kibibyte of addresses, which each viewer's task has room for.
 const MESSAGES: usize = 32;
 
 /// Sends what is published from now on, as it lies in the ring, until the viewer or the ring is gone. Gives the seat back.
@@ -36,6 +36,7 @@ pub(super) async fn send(to: &mut WriteHalf<'_>, batch: Batch<'_>) -> io::Result
         let mut parts = [IoSlice::new(&[]); 2 * MESSAGES];
         let mut filled = 0;
         let pairs = parts.chunks_exact_mut(2);
+        // The messages come last: where there is no place left, none was taken.
         for ((pair, length), message) in pairs.zip(&mut lengths).zip(&mut messages) {
             *length = u32::try_from(message.len())
                 .expect("less than a slab")
