@@ -44,10 +44,11 @@ impl Source {
         }
     }
 
-    /// The next message. Its first bytes are its number or, with a pace, the time at which it was due: what comes late
-    /// because its forerunner was stuck is late.
+    /// Writes the next message. Its first bytes are its number or, with a pace, the time at which it was due: what comes late
+    /// because its forerunner was stuck is late. They are written where they stay: a copy of bytes that were written just
+    /// before, in other sizes, waits for them to reach the cache, which takes longer than all that is measured here.
     #[inline]
-    pub fn message(&mut self) -> &[u8] {
+    pub fn write(&mut self, place: &mut [u8]) {
         let mut stamp = self.made as u64;
         if let Some(pace) = self.load.pace {
             let due = pace * u32::try_from(self.made).expect("few");
@@ -56,8 +57,8 @@ impl Source {
             }
             stamp = u64::try_from(due.as_nanos()).expect("soon");
         }
-        self.message[..8].copy_from_slice(&stamp.to_ne_bytes());
-        &self.message
+        place.copy_from_slice(&self.message);
+        place[..8].copy_from_slice(&stamp.to_ne_bytes());
     }
 
     /// It was taken.

@@ -41,7 +41,7 @@ struct Slabs<const N: usize> {
 #[inline]
 fn write<const N: usize>(mut claim: Claim<'_>, source: &mut Source) {
     let place: &mut [u8; N] = claim.first_chunk_mut().expect("as long as was asked for");
-    place.copy_from_slice(source.message());
+    source.write(place);
     claim.commit(N);
     source.next();
 }
@@ -131,8 +131,7 @@ impl<const N: usize, P: disruptor::Producer<[u8; N]>> Offer for Events<P, N> {
     fn offer(&mut self, source: &mut Source) -> bool {
         let Events { producer, batch } = self;
         if *batch == 1 {
-            let message = source.message();
-            let done = producer.try_publish(|event| event.copy_from_slice(message));
+            let done = producer.try_publish(|event| source.write(event));
             if done.is_ok() {
                 source.next();
             }
@@ -140,7 +139,7 @@ impl<const N: usize, P: disruptor::Producer<[u8; N]>> Offer for Events<P, N> {
         }
         let done = producer.try_batch_publish(*batch, |events| {
             for event in events {
-                event.copy_from_slice(source.message());
+                source.write(event);
                 source.next();
             }
         });
@@ -200,7 +199,7 @@ impl<const N: usize> Offer for Rings<N> {
             return false;
         }
         for message in &mut self.messages {
-            message.copy_from_slice(source.message());
+            source.write(message);
             source.next();
         }
         for producer in &mut self.producers {
@@ -254,7 +253,8 @@ impl<const N: usize> Offer for Senders<N> {
     #[inline]
     fn offer(&mut self, source: &mut Source) -> bool {
         for _ in 0..self.1 {
-            let message: [u8; N] = source.message().try_into().expect("of this length");
+            let mut message = [0; N];
+            source.write(&mut message);
             source.next();
             for sender in &self.0 {
                 sender.send(message).expect("a receiver");
@@ -302,7 +302,7 @@ pub fn memcpy(load: Load) -> f64 {
     let mut memory = vec![0_u8; load.room() * load.bytes];
     while !source.done() {
         for place in memory.chunks_exact_mut(load.bytes).take(load.messages) {
-            place.copy_from_slice(source.message());
+            source.write(place);
             source.next();
         }
         black_box(&mut memory);
