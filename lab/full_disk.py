@@ -73,13 +73,18 @@ def give_quota(disk):
 
 
 def take_writing(disk):
-    store = disk / "state/sinks/cloud/buffer"
-    subprocess.run(["mount", "--bind", store, store], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", store], check=True)
+    # Made read-only beside the store and put over it then: over it, the agent could open a file before it is.
+    store, beside = disk / "state/sinks/cloud/buffer", disk / "read-only"
+    beside.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", store, beside], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", beside], check=True)
+    subprocess.run(["mount", "--bind", beside, store], check=True)
+    subprocess.run(["umount", beside], check=True)
 
 
 def give_writing(disk):
-    subprocess.run(["umount", disk / "state/sinks/cloud/buffer"], check=True)
+    # The agent may be reading there.
+    subprocess.run(["umount", "--lazy", disk / "state/sinks/cloud/buffer"], check=True)
 
 
 # How it is taken and given, and what the sink's fault must say meanwhile.
@@ -181,6 +186,7 @@ def main():
     complaints = []
     for way in options.ways:
         records, missing, found = campaign(way, options, root / way)
+        print(f"{way}: {options.cycles} cycles, acked {records}, lost {missing}", flush=True)
         acked, lost, complaints = acked + records, lost + missing, complaints + [f"{way}: {c}" for c in found]
     if not complaints:
         shutil.rmtree(root)
