@@ -148,7 +148,8 @@ async fn a_cursor_is_persisted_after_so_many_frames() {
         append(&store, 1).await;
         assert!(!has_cursor(&disk), "after {} frames", position + 1);
     }
-    // The tenth wakes the writer, though nothing is appended.
+    // Until the writer sleeps. The tenth wakes it, though nothing is appended.
+    tokio::time::sleep(Duration::from_millis(30)).await;
     store.release(Class::Normal, 9);
     wait_for(|| has_cursor(&disk)).await;
 }

@@ -173,6 +173,22 @@ fn released_space_is_reused_before_anything_is_dropped() {
     }
 }
 
+/// What one class has released is found before records of another are dropped.
+#[test]
+fn released_space_of_a_class_spares_the_records_of_a_lower_one() {
+    let disk = SimDisk::new();
+    let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
+    let group = group(SEGMENT_BYTES - HEADER_BYTES);
+    for class in [Class::Bulk, Class::Bulk, Class::Normal, Class::Normal] {
+        engine.append(class, &group).expect("room");
+    }
+    engine.append(Class::Normal, &group).expect("room");
+    release(&engine.shared(), Class::Normal, 1);
+    engine.append(Class::Normal, &group).expect("room");
+    let stats = engine.shared().stats();
+    assert_eq!((stats.frames_dropped, stats.frames_stored), (0, 5));
+}
+
 /// A cursor that need not be written is not: space is looked for only where it is short.
 #[test]
 fn a_segment_that_fits_frees_nothing() {
