@@ -42,8 +42,24 @@ pub struct Channel {
     pub unit: String,
     /// Kind of its values.
     pub kind: Kind,
+    /// By what its values were read or calibrated; none where no telemetry database has to do with them.
+    pub calibration: Option<Calibration>,
+}
+
+impl Channel {
     /// Version of the telemetry database that its values were read or calibrated by.
-    pub calibration: Option<Arc<str>>,
+    pub fn version(&self) -> Option<&str> {
+        self.calibration.as_ref().map(|by| &*by.version)
+    }
+}
+
+/// What is known of values that a telemetry database has to do with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calibration {
+    /// Version of the database.
+    pub version: Arc<str>,
+    /// Which of several curves is meant, in words, while the values are yet to be calibrated.
+    pub context: Option<Arc<str>>,
 }
 
 /// A measured value.

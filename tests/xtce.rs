@@ -11,6 +11,7 @@ mod example;
 mod published;
 mod support;
 
+use dunlin::telemetry::database::contexts::NONE_HOLDS;
 use dunlin::telemetry::database::field::{Coding, Raw};
 use dunlin::telemetry::database::{Database, Field, Found, read};
 use serde_json::Value as Json;
@@ -35,9 +36,24 @@ fn database(name: &str) -> Database {
 fn found(database: &Database, packet: &[u8]) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let kind = database.packet(packet).expect("a packet of the database");
-    kind.read(packet, |field, found| {
+    kind.read(packet, |field, found, _| {
         if let Found::Value(raw) = found {
             all.push((field.name.clone(), said(&raw)));
+        }
+    });
+    all
+}
+
+/// The contexts that values of a packet are in.
+fn contexts(database: &Database, packet: &[u8]) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let kind = database.packet(packet).expect("a packet of the database");
+    kind.read(packet, |field, _, context| {
+        if let Some(parameter) = database
+            .parameter(&field.name)
+            .filter(|_| context.is_some())
+        {
+            all.push((field.name.clone(), parameter.context(context).to_owned()));
         }
     });
     all
@@ -103,11 +119,12 @@ fn the_samples_are_valid_by_the_schema_of_the_standard() {
     );
 }
 
-/// How many values there were, of curves, and with labels.
+/// How many values there were, of curves, in contexts, and with labels.
 #[derive(Default)]
 struct Met {
     values: usize,
     curved: usize,
+    contexts: usize,
     labels: usize,
 }
 
@@ -120,7 +137,7 @@ fn agrees(database: &Database, line: &Json, met: &mut Met) {
     // What stands around a text is of their database alone.
     let theirs = |name: &str| theirs.get(name).filter(|_| !name.contains('#'));
     let mut names = HashSet::new();
-    kind.read(&packet, |field, found| {
+    kind.read(&packet, |field, found, context| {
         let Found::Value(raw) = found else {
             panic!("{} of {line}: {found:?}", field.name);
         };
@@ -133,14 +150,18 @@ fn agrees(database: &Database, line: &Json, met: &mut Met) {
         assert!(names.insert(field.name.clone()), "{} of {line}", field.name);
         met.values += 1;
         let parameter = database.parameter(&field.name).unwrap();
-        if parameter.curve.is_some() {
-            let value = parameter.calibrated(raw.number().unwrap()).unwrap();
+        let context = Some(parameter.context(context));
+        if parameter.curve_in(context).unwrap().is_some() {
+            let value = parameter
+                .calibrated(raw.number().unwrap(), context)
+                .unwrap();
             assert!(
                 is_near(value, theirs["value"].as_str().unwrap()),
                 "{} of {line}: {value}",
                 field.name
             );
             met.curved += 1;
+            met.contexts += usize::from(context != Some(NONE_HOLDS));
         }
         if let (Raw::Int(number), false) = (&raw, parameter.labels.is_empty()) {
             assert_eq!(parameter.label(*number), theirs["value"].as_str(), "{line}");
@@ -181,19 +202,24 @@ fn space_packet_parser_reads_the_same_from_random_packets() {
         for line in theirs("craft.xml", seed, 400) {
             let packet = hex(line["hex"].as_str().unwrap());
             assert_eq!(found(&xtce, &packet), found(&toml, &packet), "{line}");
+            let of_toml = contexts(&toml, &packet);
+            assert_eq!(contexts(&xtce, &packet), of_toml, "{line}");
             agrees(&xtce, &line, &mut met);
         }
     }
     let Met {
         values,
         curved,
+        contexts,
         labels,
     } = met;
     assert!(
-        values > 12_000 && curved > 1000 && labels > 2000,
-        "{values} {curved} {labels}"
+        values > 12_000 && curved > 1000 && contexts > 150 && labels > 2000,
+        "{values} {curved} {contexts} {labels}"
     );
-    eprintln!("1200 packets, {values} values, {curved} of curves, {labels} with labels");
+    eprintln!(
+        "1200 packets, {values} values, {curved} of curves, {contexts} in contexts, {labels} with labels"
+    );
 }
 
 /// It reads them from the same database with all values apart.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::record::{Body, Cause, Channel, Gap, Kind};
+use crate::record::{Body, Calibration, Cause, Channel, Gap, Kind};
 
 const DOCS: &str = include_str!("../../docs/payload.md");
 const SCHEMA: &str = include_str!("../../docs/payload.schema.json");
@@ -42,7 +42,10 @@ fn sample(offset: u8, value: Value, quality: Quality) -> Record {
 /// A sample of a telemetry database.
 fn calibrated() -> Record {
     let channel = Channel {
-        calibration: Some("2026-11-0badcafe".into()),
+        calibration: Some(Calibration {
+            version: "2026-11-0badcafe".into(),
+            context: None,
+        }),
         ..(*channel("bus", "V", Kind::Float)).clone()
     };
     let body = Body::Sample {
@@ -168,7 +171,7 @@ fn both_encodings_read_back_the_same() {
                 },
             ) => {
                 assert_eq!((ch, unit, quality), (&channel.name, &channel.unit, trust));
-                assert_eq!(cal.as_deref(), channel.calibration.as_deref());
+                assert_eq!(cal.as_deref(), channel.version());
                 assert_eq!(format!("{value:?}"), format!("{given:?}"));
             }
             (

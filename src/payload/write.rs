@@ -107,7 +107,7 @@ impl Serialize for Content<'_> {
                 fields.serialize_field("ch", &channel.name)?;
                 fields.serialize_field("v", &Number(*value))?;
                 fields.serialize_field("unit", &channel.unit)?;
-                if let Some(version) = channel.calibration.as_deref() {
+                if let Some(version) = channel.version() {
                     fields.serialize_field("cal", version)?;
                 }
                 if !trusted {

@@ -81,7 +81,7 @@ pub(super) fn append(text: &mut Vec<u8>, stream: &str, boot: &str, seq: u64, rec
                 Value::Bool(flag) => Number::Bool(*flag),
             }),
             unit: &channel.unit,
-            calibration: channel.calibration.as_deref(),
+            calibration: channel.version(),
             quality: quality_name(*quality),
         },
         Body::Frame {

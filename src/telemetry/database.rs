@@ -1,6 +1,7 @@
 //! The telemetry database: which fields a packet has, and what the values of a parameter mean. Read whole from TOML or
 //! XTCE (docs/telemetry.md), or not at all; it never changes afterwards.
 
+pub mod contexts;
 pub mod curve;
 pub mod extent;
 pub mod field;
@@ -13,6 +14,7 @@ pub mod xtce;
 use super::packet::{HEADER_BYTES, Header};
 use super::pus::Issue;
 use crate::config::Problem;
+use contexts::{Conditions, Context};
 use curve::Curve;
 use extent::{Before, Extent, Place};
 use field::{Layout, Raw};
@@ -79,6 +81,8 @@ pub struct Field {
     pub extent: Option<Box<Extent>>,
     /// Unless each of these holds it has no value.
     pub valid_if: Vec<Condition>,
+    /// What the contexts of its parameter ask of the fields before; none where it has none.
+    pub contexts: Conditions,
 }
 
 /// A condition on a field that stands before.
@@ -113,8 +117,10 @@ pub struct Range {
 /// What values of one name mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameter {
-    /// The curve; values stay as they are without one.
+    /// The curve where no context holds; values stay as they are without one.
     pub curve: Option<Arc<Curve>>,
+    /// Other curves, the first one whose context holds.
+    pub contexts: Arc<[Context]>,
     /// UCUM code of what the curve gives; that of the sample without one.
     pub unit: Option<String>,
     /// Limits of what the curve gives.
@@ -143,10 +149,13 @@ pub enum Found {
     Value(Raw),
     /// Its condition does not hold.
     Invalid,
-    /// The packet ends before it does, or before a value that its condition is on, or says a size for it that cannot be; or
-    /// texts and bytes before it have all the room that they may have.
+    /// The packet ends before it does, or before a value that its condition or its context is on, or says a size for it that
+    /// cannot be; or texts and bytes before it have all the room that they may have.
     Short,
 }
+
+/// Most conditions of a database beside those of `valid_if` in TOML, each counted wherever it is on a field.
+const CONDITIONS_ALL_MAX: usize = 8 * ENTRIES_MAX;
 
 /// Most bytes of all texts and bytes of one packet: fields may overlap.
 const VALUE_BYTES_MAX: usize = 1 << 20;
@@ -244,12 +253,12 @@ fn is_index(part: &str) -> bool {
 }
 
 impl Packet {
-    /// Reads all fields of a packet, in order.
-    pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found)) {
+    /// Reads all fields of a packet, in order; each with the context of its value, by its place among those of the parameter.
+    pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found, Option<usize>)) {
         let mut before: Vec<Before> = Vec::with_capacity(self.fields.len());
         let mut left = VALUE_BYTES_MAX;
         for field in &self.fields {
-            let (found, end_bits) = match field.holds(&before) {
+            let (mut found, end_bits) = match all_hold(&field.valid_if, &before) {
                 Some(true) => {
                     let read = field.read(bytes, &before).filter(|(raw, _)| match raw {
                         Raw::Bytes(value) => {
@@ -270,6 +279,10 @@ impl Packet {
                 }
                 None => (Found::Short, None),
             };
+            let context = field.context(&before);
+            if context.is_err() && found != Found::Invalid {
+                found = Found::Short;
+            }
             let is_short = found == Found::Short;
             let number = match &found {
                 Found::Value(raw) => raw.number(),
@@ -280,26 +293,26 @@ impl Packet {
                 end_bits,
                 is_short,
             });
-            out(field, found);
+            out(field, found, context.unwrap_or(None));
         }
     }
 }
 
-impl Field {
-    /// Whether its conditions hold; none where a value that they are on is beyond the end of the packet.
-    fn holds(&self, before: &[Before]) -> Option<bool> {
-        let mut holds = Some(true);
-        for condition in &self.valid_if {
-            let of = before[condition.field];
-            if of.is_short {
-                holds = None;
-            } else if !of.number.is_some_and(|number| condition.range.has(number)) {
-                return Some(false);
-            }
+/// Whether conditions hold; none where a value that they are on is beyond the end of the packet.
+fn all_hold(conditions: &[Condition], before: &[Before]) -> Option<bool> {
+    let mut holds = Some(true);
+    for condition in conditions {
+        let of = before[condition.field];
+        if of.is_short {
+            holds = None;
+        } else if !of.number.is_some_and(|number| condition.range.has(number)) {
+            return Some(false);
         }
-        holds
     }
+    holds
+}
 
+impl Field {
     /// Its value and the bit behind it.
     fn read(&self, packet: &[u8], before: &[Before]) -> Option<(Raw, usize)> {
         match &self.extent {
@@ -342,15 +355,15 @@ impl Range {
 }
 
 impl Parameter {
-    /// The value of the curve, none where it has none, or one that is not right; the value itself without a curve.
-    pub fn calibrated(&self, value: f64) -> Option<f64> {
-        let found = self.curved(value)?;
+    /// The value of the curve in a context, none where it has none, or one that is not right; the value itself without a curve.
+    pub fn calibrated(&self, value: f64, context: Option<&str>) -> Option<f64> {
+        let found = self.curved(value, context)?;
         self.is_right(value, found).then_some(found)
     }
 
     /// The value of the curve, whether or not it is right. This is what limits are of.
-    pub fn curved(&self, value: f64) -> Option<f64> {
-        match &self.curve {
+    pub fn curved(&self, value: f64, context: Option<&str>) -> Option<f64> {
+        match self.curve_in(context).ok()? {
             Some(curve) => curve.at(value),
             None => Some(value).filter(|value| value.is_finite()),
         }

@@ -1,7 +1,8 @@
 //! `calibrate`: values get their meaning, by a telemetry database: a curve, a unit, names, limits.
 //!
 //! A sample whose name is a parameter of the database becomes what its curve gives, in the parameter's unit. Where the curve
-//! gives nothing, it is bad. A value with a name (a label) is followed by a frame of that name, on the channel
+//! gives nothing, it is bad. Of a parameter with contexts the curve is that of the context which `extract` found; where that is
+//! not known, the sample is bad, too. A value with a name (a label) is followed by a frame of that name, on the channel
 //! `PARAMETER.label`, when the name changes. A change of level against limits becomes a sample on `PARAMETER.alarm`, in the
 //! stream `SOURCE.NAME`, of class critical: -2 red low, -1 yellow low, 0 within, 1 yellow high, 2 red high.
 
@@ -10,7 +11,7 @@ use super::database::Watched;
 use super::glob::Globs;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
-use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
+use crate::record::{Body, Calibration, Channel, Class, Kind, Quality, Record, Value};
 use crate::stats::Tally;
 use crate::telemetry::database::limit::Watch;
 use crate::telemetry::database::{Database, Parameter};
@@ -49,7 +50,7 @@ impl Plan {
     fn new(database: &Database, of: &Channel) -> Option<Plan> {
         let parameter = database.parameter(&of.name)?.clone();
         let unit = parameter.unit.clone().unwrap_or_else(|| of.unit.clone());
-        let kind = if parameter.curve.is_some() {
+        let kind = if parameter.is_curved() {
             Kind::Float
         } else {
             of.kind
@@ -59,7 +60,10 @@ impl Plan {
                 name: format!("{}{ending}", of.name),
                 unit,
                 kind,
-                calibration: Some(Arc::clone(&database.version)),
+                calibration: Some(Calibration {
+                    version: Arc::clone(&database.version),
+                    context: None,
+                }),
             })
         };
         Some(Plan {
@@ -78,6 +82,8 @@ struct Made {
     alarms: Vec<Record>,
     calibrated: u64,
     outside: u64,
+    /// In no context that is known.
+    no_context: u64,
 }
 
 impl Calibrate {
@@ -120,16 +126,21 @@ impl State {
         };
         let is_usable = *quality != Quality::Bad;
         let raw = value.as_f64();
-        let curved = plan.parameter.curved(raw).filter(|_| is_usable);
+        let context = channel.calibration.as_ref();
+        let context = context.and_then(|by| by.context.as_deref());
+        let is_known = plan.parameter.curve_in(context).is_ok();
+        let curved = plan.parameter.curved(raw, context);
+        let curved = curved.filter(|_| is_usable);
         let found = curved.filter(|curved| plan.parameter.is_right(raw, *curved));
         let (value_out, quality_out) = match found {
-            Some(found) if plan.parameter.curve.is_some() => (Value::Float(found), *quality),
+            Some(found) if plan.parameter.is_curved() => (Value::Float(found), *quality),
             Some(_) => (*value, *quality),
-            None if plan.parameter.curve.is_some() => (Value::Float(f64::NAN), Quality::Bad),
+            None if plan.parameter.is_curved() => (Value::Float(f64::NAN), Quality::Bad),
             None => (*value, Quality::Bad),
         };
         made.calibrated += u64::from(found.is_some());
-        made.outside += u64::from(is_usable && found.is_none());
+        made.outside += u64::from(is_usable && is_known && found.is_none());
+        made.no_context += u64::from(is_usable && !is_known);
         made.records.push(at(Body::Sample {
             channel: Arc::clone(&plan.value),
             value: value_out,
@@ -187,6 +198,7 @@ impl Transform for Calibrate {
         for (reason, count) in [
             ("calibrated", made.calibrated),
             ("outside", made.outside),
+            ("no_context", made.no_context),
             ("alarms", made.alarms.len() as u64),
         ] {
             self.tally.add(reason, count);

@@ -1,20 +1,32 @@
 //! `extract`: the fields of packets become samples, by a telemetry database.
 //!
 //! A frame is a packet from its primary header on. Its fields go on in the stream `SOURCE.NAME`, as they are in the packet:
-//! numbers and truth values as samples of unit 1, texts and bytes as frames. What they mean is for `calibrate`.
+//! numbers and truth values as samples of unit 1, texts and bytes as frames. What they mean is for `calibrate`; which of several
+//! curves a value has is found here, where its packet is, and goes with the channel.
 
 use super::database::Watched;
 use super::glob::Globs;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
-use crate::record::{Body, Channel, Kind, Quality, Record, Value};
+use crate::record::{Body, Calibration, Channel, Kind, Quality, Record, Value};
 use crate::stats::Tally;
+use crate::telemetry::database::contexts::NONE_HOLDS;
 use crate::telemetry::database::field::{Coding, Raw};
-use crate::telemetry::database::{Database, Found, Packet};
+use crate::telemetry::database::{Database, Field, Found, Packet};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-type Channels = HashMap<String, Vec<Arc<Channel>>>;
+/// Those of the fields of each packet, by its name.
+type Channels = HashMap<String, Vec<FieldChannels>>;
+
+/// The channels of one field, which differ in the context of its values.
+#[derive(Debug)]
+struct FieldChannels {
+    /// Where no context holds.
+    own: Arc<Channel>,
+    /// Of each context of its parameter.
+    contexts: Vec<Arc<Channel>>,
+}
 
 #[derive(Debug)]
 pub(super) struct Extract {
@@ -52,8 +64,14 @@ impl Extract {
     }
 }
 
-fn channels(packet: &Packet, version: &Arc<str>) -> Vec<Arc<Channel>> {
-    let each = packet.fields.iter().map(|field| {
+fn channels(packet: &Packet, database: &Database) -> Vec<FieldChannels> {
+    let each = packet.fields.iter();
+    each.map(|field| FieldChannels::new(field, database))
+        .collect()
+}
+
+impl FieldChannels {
+    fn new(field: &Field, database: &Database) -> FieldChannels {
         let kind = match field.layout.coding {
             Coding::Uint | Coding::Int | Coding::SignMagnitude | Coding::OnesComplement => {
                 Kind::Int
@@ -62,14 +80,33 @@ fn channels(packet: &Packet, version: &Arc<str>) -> Vec<Arc<Channel>> {
             Coding::Bool => Kind::Bool,
             Coding::Text | Coding::Bytes => Kind::Frame,
         };
-        Arc::new(Channel {
-            name: field.name.clone(),
-            unit: "1".to_owned(),
-            kind,
-            calibration: Some(Arc::clone(version)),
-        })
-    });
-    each.collect()
+        let channel = |context| {
+            Arc::new(Channel {
+                name: field.name.clone(),
+                unit: "1".to_owned(),
+                kind,
+                calibration: Some(Calibration {
+                    version: Arc::clone(&database.version),
+                    context,
+                }),
+            })
+        };
+        let parameter = database.parameter(&field.name);
+        let contexts = parameter.map_or(&[][..], |parameter| &parameter.contexts);
+        FieldChannels {
+            own: channel((!contexts.is_empty()).then(|| NONE_HOLDS.into())),
+            contexts: contexts
+                .iter()
+                .map(|context| channel(Some(Arc::clone(&context.when))))
+                .collect(),
+        }
+    }
+
+    /// The channel of a value in a context.
+    fn of(&self, context: Option<usize>) -> &Arc<Channel> {
+        let found = context.and_then(|at| self.contexts.get(at));
+        found.unwrap_or(&self.own)
+    }
 }
 
 fn body(channel: &Arc<Channel>, raw: Raw) -> Body {
@@ -124,16 +161,16 @@ impl Transform for Extract {
             counts.packets += 1;
             *read = true;
             if !made.contains_key(&packet.name) {
-                made.insert(packet.name.clone(), channels(packet, &database.version));
+                made.insert(packet.name.clone(), channels(packet, &database));
             }
             let mut channels = made[&packet.name].iter();
-            packet.read(bytes, |_, field| {
+            packet.read(bytes, |_, field, context| {
                 let channel = channels.next();
                 match (field, channel) {
                     (Found::Value(raw), Some(channel)) => found.push(Record {
                         monotonic_ns: record.monotonic_ns,
                         wall_ns: record.wall_ns,
-                        body: body(channel, raw),
+                        body: body(channel.of(context), raw),
                         reply: None,
                     }),
                     (Found::Invalid, _) => counts.invalid += 1,

@@ -83,7 +83,7 @@ fn version(transform: &mut Transform) -> String {
     let Body::Sample { channel, .. } = &out[0].records[0].body else {
         panic!("a sample comes first");
     };
-    channel.calibration.as_deref().unwrap().to_owned()
+    channel.version().unwrap().to_owned()
 }
 
 #[test]

@@ -169,6 +169,12 @@ impl Transform for Scale {
                 Plan::WrongUnit | Plan::Leave => {}
                 Plan::To(scaled) => {
                     *value = Value::Float(value.as_f64().mul_add(self.factor, self.offset));
+                    // It differs from sample to sample where a curve depends on other values of the packet.
+                    if scaled.calibration != channel.calibration {
+                        Arc::make_mut(scaled)
+                            .calibration
+                            .clone_from(&channel.calibration);
+                    }
                     *channel = Arc::clone(scaled);
                 }
             }
@@ -179,8 +185,9 @@ impl Transform for Scale {
 
 #[cfg(test)]
 mod tests {
-    use crate::record::{Quality, Value};
+    use crate::record::{Body, Calibration, Quality, Value};
     use crate::transforms::testing::*;
+    use std::sync::Arc;
 
     fn scaled(config: &str, unit: &str, value: Value) -> String {
         let input = of(0, "c", unit, value, Quality::Good);
@@ -244,5 +251,27 @@ mod tests {
         refuses("scale", "from = 'V'\nto = 'A'", "measures something else");
         refuses("scale", "from = 'cel'\nto = 'K'", "(did you mean \"Cel\"?)");
         refuses("scale", "unit = ''", "t.unit: is \"\"");
+    }
+
+    #[test]
+    fn a_scaled_value_is_of_the_database_and_context_that_it_was_of() {
+        let by = |version: &str, context: Option<&str>| Calibration {
+            version: version.into(),
+            context: context.map(Into::into),
+        };
+        let all = [by("1", Some("")), by("1", Some("a = 1")), by("2", None)];
+        let inputs = all.iter().map(|by| {
+            let mut input = sample("c", 2.0);
+            if let Body::Sample { channel, .. } = &mut input.body {
+                Arc::make_mut(channel).calibration = Some(by.clone());
+            }
+            input
+        });
+        let out = Rig::new("scale", "factor = 2").apply(inputs.collect());
+        let found = out[0].records.iter().map(|record| match &record.body {
+            Body::Sample { channel, .. } => channel.calibration.clone().unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(found.collect::<Vec<_>>(), all);
     }
 }

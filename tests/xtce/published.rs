@@ -161,7 +161,7 @@ impl Recording {
 fn line(database: &Database, packet: &[u8]) -> String {
     let kind = database.packet(packet).expect("a packet of the database");
     let (mut values, mut at) = (Vec::new(), HashMap::new());
-    kind.read(packet, |field, found| {
+    kind.read(packet, |field, found, _| {
         let Found::Value(raw) = found else {
             panic!("{}: {found:?}", field.name);
         };

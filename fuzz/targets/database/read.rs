@@ -20,13 +20,15 @@ pub fn take(file: &str, input: &[u8]) {
     let Some(kind) = database.packet(packet) else {
         return;
     };
-    kind.read(packet, |field, found| {
+    kind.read(packet, |field, found, context| {
         let Found::Value(raw) = found else {
             return;
         };
         let number = raw.number();
         if let (Some(number), Some(parameter)) = (number, database.parameter(&field.name)) {
-            assert!(parameter.calibrated(number).is_none_or(f64::is_finite));
+            let context = parameter.context(context);
+            assert!(parameter.curve_in(Some(context)).is_ok());
+            assert!(parameter.calibrated(number, Some(context)).is_none_or(f64::is_finite));
         }
     });
 }

@@ -148,8 +148,8 @@ fn about(channel: &Channel, said: Option<Said>, mut line: Json) -> Json {
     if let Some(time_ns) = said.and_then(|said| said.time_ns) {
         line["time_ns"] = time_ns.into();
     }
-    if let Some(version) = &channel.calibration {
-        line["calibration"] = version.as_ref().into();
+    if let Some(version) = channel.version() {
+        line["calibration"] = version.into();
     }
     line
 }

@@ -116,6 +116,19 @@ impl Layout {
         })
     }
 
+    /// The least number that the bits can be, and the one behind the greatest; none where they are no whole number.
+    pub fn bounds(&self) -> Option<(f64, f64)> {
+        let power = |bits: usize| 2_f64.powi(i32::try_from(bits).unwrap_or(i32::MAX));
+        let half = || power(self.bits - 1);
+        match self.coding {
+            Coding::Uint => Some((0.0, power(self.bits))),
+            Coding::Int => Some((-half(), half())),
+            Coding::SignMagnitude | Coding::OnesComplement => Some((1.0 - half(), half())),
+            Coding::Bool => Some((0.0, 2.0)),
+            Coding::Float | Coding::Mil1750a | Coding::Text | Coding::Bytes => None,
+        }
+    }
+
     /// The bits, right-aligned: up to 64 of them.
     fn word(&self, packet: &[u8]) -> u64 {
         let (first, shift) = (self.at_bits / 8, self.at_bits % 8);

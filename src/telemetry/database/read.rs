@@ -1,15 +1,20 @@
 //! A database from TOML. All that is wrong with it is found at once, and then there is none.
 
+mod conditions;
+mod contexts;
+
 use super::curve::{Curve, Outside, POINTS_MAX, Points};
 use super::field::{Coding, Layout};
 use super::limit::Limits;
 use super::{
     Condition, Database, ENTRIES_MAX, FIELDS_MAX, Field, Key, NAME_BYTES_MAX, Packet, Parameter,
-    Range, units,
+    units,
 };
 use crate::config::{Problem, Section, nearest, parse_all};
 use crate::telemetry::packet::{HEADER_BYTES, IDLE_APID, PACKET_BYTES_MAX};
 use crate::telemetry::pus::Issue;
+use conditions::{compared, place};
+use contexts::Asked;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -42,11 +47,16 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
             curves.insert(name, Arc::new(curve));
         }
     }
+    let (mut parameters, mut asked) = (HashMap::new(), Asked::default());
+    for (name, section) in bounded(root, "parameters") {
+        let parameter = parameter(&name, section, &curves, &mut asked);
+        parameters.insert(name, parameter);
+    }
     let mut packets = HashMap::new();
     let tables = bounded(root, "packets");
     for (name, mut section) in tables {
         let key = key(&mut section, secondary);
-        let fields = fields(&mut section);
+        let fields = fields(&name, &mut section, &asked);
         let Some(key) = key else { continue };
         let packet = Packet {
             name,
@@ -60,10 +70,7 @@ fn database(root: &mut Section<'_>, text: &str) -> Option<Database> {
         }
         kinds.push(packet);
     }
-    let mut parameters = HashMap::new();
-    for (name, section) in bounded(root, "parameters") {
-        parameters.insert(name, parameter(section, &curves));
-    }
+    asked.finish();
     let sum = crc32c::crc32c(text.as_bytes());
     Some(Database {
         version: format!("{}-{sum:08x}", version?).into(),
@@ -173,7 +180,7 @@ fn key(section: &mut Section<'_>, secondary: Option<Issue>) -> Option<Key> {
     })
 }
 
-fn fields(packet: &mut Section<'_>) -> Vec<Field> {
+fn fields(packet_name: &str, packet: &mut Section<'_>, asked: &Asked<'_>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     let mut names = HashSet::new();
     let mut next_bits = 8 * HEADER_BYTES as u64;
@@ -184,7 +191,13 @@ fn fields(packet: &mut Section<'_>) -> Vec<Field> {
         };
         let valid_if: Vec<Condition> = section
             .section("valid_if")
-            .and_then(|table| condition(table, &fields))
+            .and_then(compared)
+            .and_then(|one| {
+                Some(Condition {
+                    field: place(&one, &fields, None)?,
+                    range: one.range,
+                })
+            })
             .into_iter()
             .collect();
         if !names.insert(name.clone()) {
@@ -195,20 +208,22 @@ fn fields(packet: &mut Section<'_>) -> Vec<Field> {
             section.problem("count", what, "leave fields out");
             continue;
         }
-        for at in 0..count.unwrap_or(1) {
+        let names: Vec<String> = match count {
+            Some(count) => (0..count).map(|at| format!("{name}.{at}")).collect(),
+            None => vec![name],
+        };
+        let contexts = asked.fields(packet_name, &names, &fields);
+        for (at, (name, contexts)) in names.into_iter().zip(contexts).enumerate() {
             let layout = Layout {
                 at_bits: first.at_bits + at * stride,
                 ..first
-            };
-            let name = match count {
-                Some(_) => format!("{name}.{at}"),
-                None => name.clone(),
             };
             fields.push(Field {
                 name,
                 layout,
                 extent: None,
                 valid_if: valid_if.clone(),
+                contexts,
             });
         }
     }
@@ -268,52 +283,26 @@ fn field(
     Some((name?, layout, count.map(size), size(stride)))
 }
 
-fn condition(mut section: Section<'_>, before: &[Field]) -> Option<Condition> {
-    let name = section.required_text("field", "write the name of a field that stands before");
-    let is = section.number("is");
-    let (min, max) = (section.number("min"), section.number("max"));
-    let range = match (is, min, max) {
-        (Some(is), None, None) => Range::only(is),
-        (None, min, max) if min.or(max).is_some() => Range::between(
-            min.unwrap_or(f64::NEG_INFINITY),
-            max.unwrap_or(f64::INFINITY),
-        ),
-        _ => {
-            let remedy = "give `is`, or `min` or `max` or both";
-            section.problem("", "is no condition", remedy);
-            return None;
-        }
-    };
-    let name = name?;
-    let field = before.iter().rposition(|field| field.name == name);
-    if field.is_none() {
-        let known = before.iter().map(|field| field.name.as_str());
-        let hint = nearest(&name, known)
+/// The curve that a table names.
+fn named_curve(section: &mut Section<'_>, curves: &Curves) -> Option<Arc<Curve>> {
+    let name = section.text("curve")?;
+    let found = curves.get(&name).cloned();
+    if found.is_none() {
+        let hint = nearest(&name, curves.keys().map(String::as_str))
             .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-        let what = format_args!("is {name:?}, which is no field before this one{hint}");
-        section.problem(
-            "field",
-            what,
-            "name a field of the same packet that stands before",
-        );
+        let what = format_args!("is {name:?}, and there is no right [curves.{name}]{hint}");
+        section.problem("curve", what, "name a table of [curves]");
     }
-    Some(Condition {
-        field: field?,
-        range,
-    })
+    found
 }
 
-fn parameter(mut section: Section<'_>, curves: &Curves) -> Parameter {
-    let curve = section.text("curve").and_then(|name| {
-        let found = curves.get(&name).cloned();
-        if found.is_none() {
-            let hint = nearest(&name, curves.keys().map(String::as_str))
-                .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
-            let what = format_args!("is {name:?}, and there is no right [curves.{name}]{hint}");
-            section.problem("curve", what, "name a table of [curves]");
-        }
-        found
-    });
+fn parameter<'a>(
+    name: &str,
+    mut section: Section<'a>,
+    curves: &Curves,
+    asked: &mut Asked<'a>,
+) -> Parameter {
+    let curve = named_curve(&mut section, curves);
     let unit = section.text("unit");
     if let Some(unit) = &unit
         && let Err(error) = units::check(unit)
@@ -337,10 +326,12 @@ fn parameter(mut section: Section<'_>, curves: &Curves) -> Parameter {
         }
     }
     labels.sort();
+    let limits = limits(&mut section);
     Parameter {
         curve,
+        contexts: asked.read(name, section, curves),
         unit,
-        limits: limits(&mut section),
+        limits,
         labels: labels.into(),
         ranges: Arc::default(),
         valid: None,

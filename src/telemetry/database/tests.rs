@@ -27,7 +27,9 @@ fn packet(apid: u16, data: &[u8]) -> Vec<u8> {
 fn found<'a>(database: &'a Database, bytes: &[u8]) -> Vec<(&'a str, Found)> {
     let mut all = Vec::new();
     let packet = database.packet(bytes).expect("a packet of the database");
-    packet.read(bytes, |field, found| all.push((field.name.as_str(), found)));
+    packet.read(bytes, |field, found, _| {
+        all.push((field.name.as_str(), found));
+    });
     all
 }
 
@@ -85,7 +87,7 @@ fn fields_of_a_packet() {
     assert_eq!(found(&database, &bytes)[6], ("serial", Found::Short));
     assert!(database.packet(&packet(43, &[0; 20])).is_none());
     let battery = database.parameter("battery").unwrap();
-    assert_eq!(battery.calibrated(700.0), Some(7.0));
+    assert_eq!(battery.calibrated(700.0, None), Some(7.0));
     assert_eq!(database.parameter("mode").unwrap().label(1), Some("safe"));
     assert!(database.parameter("battery.x").is_none() && database.parameter("battery.3").is_some());
     assert!(database.parameter("battery.3.1").is_none());
@@ -336,7 +338,7 @@ fn hostile_packets_and_databases_never_stop_it() {
             *first = [8, 42];
         }
         if let Some(packet) = database.packet(&bytes) {
-            packet.read(&bytes, |_, _| {});
+            packet.read(&bytes, |_, _, _| {});
         }
         // A database with a few other bytes.
         let mut text = BATTERY.as_bytes().to_vec();

@@ -4,6 +4,7 @@
 mod calibrators;
 mod comparisons;
 mod containers;
+mod contexts;
 mod element;
 mod encodings;
 mod entries;
@@ -30,6 +31,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::iter::successors;
 use std::rc::Rc;
+use std::sync::Arc;
 use tree::Tree;
 
 /// Longest line of containers or types, each based on, or part of, the next one.
@@ -65,8 +67,8 @@ fn database(root: Element<'_>, text: &str) -> Database {
         .iter()
         .map(|named| shape(named, &names, &mut shapes))
         .collect();
-    let (parameters, arrays) = parameters(&names, &of_parameters);
     let known = Known::new(&names, &of_parameters);
+    let (parameters, arrays) = parameters(&known, &of_parameters);
     let (packets, others) = kinds(&names, Layouts::new(known));
     let passed = names.passed.iter().map(|element| {
         let (name, line) = (element.name(), element.line());
@@ -107,9 +109,10 @@ fn shape<'t>(
 
 /// What is known of each value, by its name; the elements of an array have one together.
 fn parameters<'t>(
-    names: &Names<'t>,
+    known: &Known<'_, 't>,
     shapes: &[Option<Rc<Shape<'t>>>],
 ) -> (HashMap<String, Parameter>, Arrays) {
+    let names = known.names;
     let (mut parameters, mut arrays, mut all) = (HashMap::new(), Arrays::new(), 0);
     for (at, (named, shape)) in names.parameters.iter().zip(shapes).enumerate() {
         let Some(shape) = shape else { continue };
@@ -138,10 +141,14 @@ fn parameters<'t>(
             }
             match parameters.entry(name) {
                 Entry::Vacant(free) => {
-                    free.insert((at, leaf.of.parameter.clone()));
+                    let mut parameter = leaf.of.parameter.clone();
+                    if let Some(given) = &leaf.of.contexts {
+                        parameter.contexts = Arc::clone(&known.contexts(given).of_parameter);
+                    }
+                    free.insert((at, parameter));
                 }
-                Entry::Occupied(known) if known.get().0 != at => {
-                    let what = format!("makes the name {:?}, which another value has", known.key());
+                Entry::Occupied(other) if other.get().0 != at => {
+                    let what = format!("makes the name {:?}, which another value has", other.key());
                     named
                         .element
                         .problem(what, "choose another name for one of them");

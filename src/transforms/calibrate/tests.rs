@@ -1,6 +1,6 @@
 use crate::pipeline::{Batch, Transform as _};
 use crate::record::{Body, Class, Quality, Record, Value};
-use crate::transforms::testing::{Rig, bad, flag, frame, gap, int, sample};
+use crate::transforms::testing::{Rig, bad, flag, frame, framed, gap, int, sample};
 use std::path::Path;
 
 const DATABASE: &str = "version = '1'\n\
@@ -65,9 +65,7 @@ fn values_get_curve_unit_and_version() {
         .records
         .iter()
         .filter_map(|record| match &record.body {
-            Body::Sample { channel, .. } => {
-                Some(channel.calibration.as_deref().map(|v| v[..2].to_owned()))
-            }
+            Body::Sample { channel, .. } => Some(channel.version().map(|v| v[..2].to_owned())),
             _ => None,
         })
         .collect();
@@ -151,4 +149,60 @@ fn a_value_that_is_not_right_is_watched_all_the_same() {
     let out = rig.apply(vec![int("temp", 40), int("temp", 70)]);
     assert_eq!(said(&out[0]), ["temp.alarm 2 1"]);
     assert_eq!(said(&out[1]), ["temp 40 1", "temp 70 1 !"]);
+}
+
+/// Packets of a gain and a value, whose curve depends on the gain.
+const CONTEXTS: &str = "version = '1'\n\
+    [curves.low]\ntype = 'polynomial'\ncoefficients = [0, 2]\n[curves.own]\ntype = 'polynomial'\ncoefficients = [0, 3]\n\
+    [packets.p]\napid = 5\nfields = [{ name = 'gain', type = 'uint', bits = 8 }, { name = 'x', type = 'uint', bits = 8 }]\n\
+    [parameters.x]\ncurve = 'own'\ncontexts = [{ curve = 'low', when = [{ field = 'gain', is = 1 }] }]\n";
+
+/// What `extract` makes of packets of a gain and the value 10.
+fn extracted(database: &str, gains: &[u8]) -> Vec<Record> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::with_database("extract", dir.path(), database, "");
+    let packet = |gain: &u8| framed(3, "tm", &[0, 5, 0xc0, 0, 0, 1, *gain, 10]);
+    let out = rig.apply(gains.iter().map(packet).collect());
+    out[0].records.to_vec()
+}
+
+#[test]
+fn a_curve_is_that_of_the_context_in_the_packet() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::with_database("calibrate", dir.path(), CONTEXTS, "");
+    let out = rig.apply(extracted(CONTEXTS, &[1, 2, 1]));
+    let wanted = [
+        "gain 1 1", "x 20 1", "gain 2 1", "x 30 1", "gain 1 1", "x 20 1",
+    ];
+    assert_eq!(said(&out[0]), wanted);
+    // The value alone knows its context: what decided it may be left out, or be with another worker.
+    let mut values = extracted(CONTEXTS, &[2, 1, 2]);
+    values.retain(
+        |record| matches!(&record.body, Body::Sample { channel, .. } if channel.name == "x"),
+    );
+    assert_eq!(said(&rig.apply(values)[0]), ["x 30 1", "x 20 1", "x 30 1"]);
+}
+
+/// While a file changes, what was read by the old one is calibrated by the new one.
+#[test]
+fn a_context_of_another_database_is_found_or_gives_no_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let moved = CONTEXTS.replace(
+        "contexts = [",
+        "contexts = [{ curve = 'own', when = [{ field = 'gain', is = 7 }] }, ",
+    );
+    let mut rig = Rig::with_database(
+        "calibrate",
+        dir.path(),
+        &moved.replace("[0, 2]", "[0, 5]"),
+        "",
+    );
+    let out = rig.apply(extracted(CONTEXTS, &[1, 2]));
+    assert_eq!(said(&out[0]), ["gain 1 1", "x 50 1", "gain 2 1", "x 30 1"]);
+    let mut out = rig.apply(extracted(&CONTEXTS.replace("is = 1", "is = 2"), &[2]));
+    out.extend(rig.apply(vec![int("x", 10)]));
+    assert_eq!(said(&out[0]), ["gain 2 1", "x NaN 1 !"]);
+    assert_eq!(said(&out[1]), ["x NaN 1 !"], "of no packet");
+    let tally = rig.transform.tally().unwrap();
+    assert_eq!((tally.get("no_context"), tally.get("outside")), (2, 0));
 }

@@ -43,7 +43,7 @@ fn fields_become_samples_of_one_version() {
         let (Body::Sample { channel, .. } | Body::Frame { channel, .. }) = &record.body else {
             panic!("{record:?}");
         };
-        assert!(channel.calibration.as_deref().unwrap().starts_with("1-"));
+        assert!(channel.version().unwrap().starts_with("1-"));
     }
     let tally = rig.transform.tally().unwrap();
     assert_eq!((tally.get("packets"), tally.get("unknown_packets")), (1, 2));

@@ -5,7 +5,7 @@ use crate::telemetry::database::curve::{Curve, Outside, POINTS_MAX, Points};
 use crate::telemetry::database::limit::Limits;
 use crate::telemetry::database::{Range, Valid, units};
 
-/// The curve of a `DefaultCalibrator`.
+/// The curve of a `DefaultCalibrator`, or of a `Calibrator` in a context.
 pub(super) fn curve(element: Element<'_>) -> Option<Curve> {
     let kinds = ["PolynomialCalibrator", "SplineCalibrator"];
     element.allow(&["name"], &kinds);

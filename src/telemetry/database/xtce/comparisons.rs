@@ -1,5 +1,6 @@
 //! Comparisons of a parameter with a value, as ranges of what is read for it.
 
+use super::contexts::Contexts;
 use super::element::{Element, clipped};
 use super::names::Names;
 use super::shapes::Shape;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 const EXACT_MAX: i64 = (1 << 53) - 1;
 
 /// Most comparisons of which each must hold.
-const COMPARISONS_MAX: usize = 64;
+pub(super) const COMPARISONS_MAX: usize = 64;
 /// What of the members of a parameter is shown.
 const SHOWN_MEMBERS: usize = 8;
 
@@ -37,6 +38,8 @@ pub(super) struct Known<'k, 't> {
     shapes: &'k [Option<Rc<Shape<'t>>>],
     /// What says sizes, by the places of the elements that name it: a type may be that of many fields.
     sizes: RefCell<HashMap<usize, Option<Value>>>,
+    /// Contexts, by the places of their lists: a type may be that of many parameters.
+    pub(super) contexts: RefCell<HashMap<usize, Rc<Contexts<'t>>>>,
 }
 
 impl<'k, 't> Known<'k, 't> {
@@ -45,6 +48,7 @@ impl<'k, 't> Known<'k, 't> {
             names,
             shapes,
             sizes: RefCell::default(),
+            contexts: RefCell::default(),
         }
     }
 
@@ -78,7 +82,7 @@ impl<'k, 't> Known<'k, 't> {
             reference.problem("is no whole number", "name a parameter that is one");
             return None;
         }
-        if is_calibrated && of.parameter.curve.is_some() {
+        if is_calibrated && of.is_curved() {
             let remedy = "write useCalibratedValue=\"false\", and adjust the value that is sent";
             reference.problem("takes a size from what a calibrator gives", remedy);
             return None;
@@ -122,7 +126,7 @@ impl<'k, 't> Known<'k, 't> {
     }
 }
 
-/// All comparisons of a `RestrictionCriteria` or an `IncludeCondition`, of which each must hold.
+/// All comparisons of a `RestrictionCriteria`, an `IncludeCondition` or a `ContextMatch`, of which each must hold.
 pub(super) fn read<'t>(
     criteria: Element<'t>,
     known: &Known<'_, 't>,
@@ -255,7 +259,7 @@ fn range(
         return refuse("compares a text", "compare a number");
     }
     let raw = "write useCalibratedValue=\"false\", and the value that is sent";
-    if of.parameter.curve.is_some() && is_calibrated {
+    if of.is_curved() && is_calibrated {
         return refuse("compares what a calibrator gives", raw);
     }
     if coding == Coding::Bool && layout.bits > 1 && !is_calibrated {
@@ -319,15 +323,8 @@ fn whole(text: &str) -> Option<i64> {
 
 /// The range of a comparison; none where it never holds, since the bits cannot be of that number.
 fn held(element: Element<'_>, layout: Layout, operator: &str, number: f64) -> Option<Range> {
-    let power = |bits: usize| 2_f64.powi(i32::try_from(bits).unwrap_or(i32::MAX));
-    let (low, end) = match layout.coding {
-        Coding::Uint => (0.0, power(layout.bits)),
-        Coding::Int => (-power(layout.bits - 1), power(layout.bits - 1)),
-        Coding::SignMagnitude | Coding::OnesComplement => {
-            (1.0 - power(layout.bits - 1), power(layout.bits - 1))
-        }
-        Coding::Bool => (0.0, 2.0),
-        _ => return Some(ranged(operator, number, false)),
+    let Some((low, end)) = layout.bounds() else {
+        return Some(ranged(operator, number, false));
     };
     if operator == "==" && !(low..end).contains(&number) {
         let what = format!(

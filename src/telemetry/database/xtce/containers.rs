@@ -8,12 +8,10 @@ use super::names::{Kind, Named};
 use super::once::{Line, Once, Words};
 use super::places::{Next, Spot, repeat, start};
 use crate::telemetry::database::extent::{Extent, Room};
-use crate::telemetry::database::{Condition, ENTRIES_MAX, FIELDS_MAX, Test};
+use crate::telemetry::database::{CONDITIONS_ALL_MAX, Condition, FIELDS_MAX, Test};
 use std::ops::ControlFlow;
 use std::rc::Rc;
-
-/// Most comparisons of all containers and their fields, each counted wherever it holds.
-const ALL_COMPARISONS_MAX: usize = 8 * ENTRIES_MAX;
+use std::sync::Arc;
 
 const WORDS: Words = Words {
     one: "container",
@@ -78,7 +76,7 @@ impl<'k, 't> Layouts<'k, 't> {
     }
 
     fn lay(&mut self, at: usize, line: usize) -> Option<Laid> {
-        if self.all_fields > FIELDS_ALL_MAX || self.all_comparisons > ALL_COMPARISONS_MAX {
+        if self.all_fields > FIELDS_ALL_MAX || self.all_comparisons > CONDITIONS_ALL_MAX {
             return None;
         }
         let named: &'k Named<'t> = &self.known.names.containers[at];
@@ -126,15 +124,14 @@ impl<'k, 't> Layouts<'k, 't> {
             element.problem(what, "split the database by what is needed");
             return None;
         }
-        let conditions = laid
-            .fields
-            .all
-            .iter()
-            .map(|(_, field)| field.valid_if.len());
+        let conditions = laid.fields.all.iter().map(|(_, field)| {
+            let of_contexts = field.contexts.iter().map(Vec::len);
+            field.valid_if.len() + of_contexts.sum::<usize>()
+        });
         self.all_comparisons += laid.tests.len() + conditions.sum::<usize>();
-        if self.all_comparisons > ALL_COMPARISONS_MAX {
+        if self.all_comparisons > CONDITIONS_ALL_MAX {
             let what = format!(
-                "is one of containers with more than {ALL_COMPARISONS_MAX} comparisons together"
+                "is one of containers with more than {CONDITIONS_ALL_MAX} comparisons together"
             );
             element.problem(what, "compare fewer parameters, or split the database");
             return None;
@@ -274,6 +271,12 @@ impl<'k, 't> Layouts<'k, 't> {
             field.layout.at_bits = place.at_bits;
             for condition in &mut field.valid_if {
                 condition.field += before;
+            }
+            if !field.contexts.is_empty() {
+                let contexts = Arc::make_mut(&mut field.contexts);
+                for condition in contexts.iter_mut().flatten() {
+                    condition.field += before;
+                }
             }
             let is_moved = place.behind.is_some();
             if is_moved && field.extent.is_none() {

@@ -10,13 +10,14 @@ const NOTES: [&str; 3] = ["LongDescription", "AliasSet", "AncillaryDataSet"];
 const NOTE: &str = "shortDescription";
 
 /// Elements that may stand beside others of the same name.
-const SEVERAL: [&str; 16] = [
+const SEVERAL: [&str; 17] = [
     "SpaceSystem",
     "ParameterRefEntry",
     "ArrayParameterRefEntry",
     "ContainerRefEntry",
     "Comparison",
     "Condition",
+    "ContextCalibrator",
     "Dimension",
     "Enumeration",
     "Member",
@@ -164,7 +165,7 @@ impl<'t> Element<'t> {
     pub(super) fn refuse(&self, instead: &[&str]) {
         let hint = hint(self.name(), instead);
         let remedy = match self.name() {
-            "ContextCalibratorList" | "ContextAlarmList" => {
+            "ContextAlarmList" => {
                 "give a parameter of its own, with an IncludeCondition, to each context".to_owned()
             }
             "MathOperationCalibrator" => {

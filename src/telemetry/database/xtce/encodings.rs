@@ -30,6 +30,9 @@ impl Coded<'_> {
     };
 }
 
+/// What an encoding of numbers may hold.
+pub(super) const CALIBRATORS: [&str; 2] = ["DefaultCalibrator", "ContextCalibratorList"];
+
 /// The bits of an encoding.
 pub(super) fn coded(encoding: Element<'_>, system: usize) -> Option<Coded<'_>> {
     let sized = [
@@ -41,7 +44,7 @@ pub(super) fn coded(encoding: Element<'_>, system: usize) -> Option<Coded<'_>> {
     ];
     let (coding, size) = match encoding.name() {
         "IntegerDataEncoding" => {
-            encoding.allow(&sized, &["DefaultCalibrator"]);
+            encoding.allow(&sized, &CALIBRATORS);
             let choices = [
                 ("unsigned", Coding::Uint),
                 ("twosComplement", Coding::Int),
@@ -56,7 +59,7 @@ pub(super) fn coded(encoding: Element<'_>, system: usize) -> Option<Coded<'_>> {
             )
         }
         "FloatDataEncoding" => {
-            encoding.allow(&sized, &["DefaultCalibrator"]);
+            encoding.allow(&sized, &CALIBRATORS);
             let choices = [
                 ("IEEE754_1985", Coding::Float),
                 ("IEEE754", Coding::Float),

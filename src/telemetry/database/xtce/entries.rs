@@ -5,6 +5,7 @@ use super::element::{Element, clipped};
 use super::places::{Next, Spot};
 use super::shapes::Leaf;
 use super::sizes::{Counted, Size};
+use crate::telemetry::database::contexts::Conditions;
 use crate::telemetry::database::extent::{Extent, Place, Room};
 use crate::telemetry::database::field::Layout;
 use crate::telemetry::database::{Condition, Field};
@@ -103,9 +104,39 @@ impl<'t> Made<'_, 't> {
             },
             extent: (!is_plain).then(|| Box::new(extent)),
             valid_if: self.valid_if.clone(),
+            contexts: self.contexts(known, leaf),
         };
         self.laid.push(value, field);
         Some(())
+    }
+
+    /// What the contexts of a value ask of fields before.
+    fn contexts(&self, known: &Known<'_, 't>, leaf: &Leaf<'t>) -> Conditions {
+        let Some(given) = &leaf.of.contexts else {
+            return Conditions::default();
+        };
+        let contexts = known.contexts(given);
+        let each = contexts.comparisons.iter().map(|comparisons| {
+            let each = comparisons.iter().filter_map(|comparison| {
+                let value = comparison.value;
+                let field = self.laid.last(value, &self.valid_if, self.entry);
+                if field.is_none() {
+                    let what = format!(
+                        "has a calibrator by {:?}, which does not stand before",
+                        clipped(&known.name(value))
+                    );
+                    let remedy =
+                        "put the parameter of the context in front, in this container or its base";
+                    self.entry.problem(what, remedy);
+                }
+                Some(Condition {
+                    field: field?,
+                    range: comparison.range,
+                })
+            });
+            each.collect()
+        });
+        each.collect()
     }
 
     /// A size that a field before says.

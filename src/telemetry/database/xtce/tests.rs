@@ -3,6 +3,7 @@ use super::super::{Found, read as read_file};
 use super::*;
 use std::path::Path;
 
+mod contexts;
 mod dropped;
 mod extents;
 mod hostile;
@@ -53,7 +54,9 @@ fn found(database: &Database, data: &[u8]) -> Vec<(String, Found)> {
         crate::telemetry::testing::packet(42, 0, crate::telemetry::packet::Part::Whole, data);
     let mut all = Vec::new();
     let packet = database.packet(&bytes).expect("a packet of the database");
-    packet.read(&bytes, |field, found| all.push((field.name.clone(), found)));
+    packet.read(&bytes, |field, found, _| {
+        all.push((field.name.clone(), found));
+    });
     all.split_off(3)
 }
 
@@ -215,7 +218,7 @@ fn every_meaning() {
     let terms = "<PolynomialCalibrator><Term coefficient=\"2\" exponent=\"2\"/><Term coefficient=\"-1\" exponent=\"0\"/></PolynomialCalibrator>";
     let parameter = of(&curve(terms), "");
     assert_eq!(parameter.unit.as_deref(), Some("m.s-2"));
-    assert_eq!(parameter.calibrated(3.0), Some(17.0));
+    assert_eq!(parameter.calibrated(3.0, None), Some(17.0));
     let points =
         "<SplinePoint raw=\"10\" calibrated=\"30\"/><SplinePoint raw=\"0\" calibrated=\"10\"/>";
     let line = of(
@@ -223,7 +226,7 @@ fn every_meaning() {
         "",
     );
     assert_eq!(
-        (line.calibrated(2.5), line.calibrated(11.0)),
+        (line.calibrated(2.5, None), line.calibrated(11.0, None)),
         (Some(15.0), None)
     );
     let steps = of(
@@ -233,15 +236,15 @@ fn every_meaning() {
         "",
     );
     assert_eq!(
-        (steps.calibrated(9.0), steps.calibrated(11.0)),
+        (steps.calibrated(9.0, None), steps.calibrated(11.0, None)),
         (Some(10.0), Some(30.0))
     );
     let right = |attributes: &str| of(&curve(terms), &format!("<ValidRange {attributes}/>"));
     let calibrated = right("minInclusive=\"-1\" maxExclusive=\"17\"");
-    let all = [0.0, 2.9, 3.0].map(|value| calibrated.calibrated(value).is_some());
+    let all = [0.0, 2.9, 3.0].map(|value| calibrated.calibrated(value, None).is_some());
     assert_eq!(all, [true, true, false]);
     let sent = right("minExclusive=\"-1\" validRangeAppliesToCalibrated=\"false\"");
-    let all = [-1.0, -0.5, 17.0].map(|value| sent.calibrated(value).is_some());
+    let all = [-1.0, -0.5, 17.0].map(|value| sent.calibrated(value, None).is_some());
     assert_eq!(all, [false, true, true]);
     let alarm = "<DefaultAlarm minViolations=\"2\"><StaticAlarmRanges><WarningRange minExclusive=\"1\" maxInclusive=\"5\"/>\
                  <CriticalRange maxExclusive=\"9\"/></StaticAlarmRanges></DefaultAlarm>";

@@ -1,8 +1,9 @@
 //! Parameter types of one value: how its bits are read, and what it means.
 
 use super::calibrators::{curve, limits, unit, valid};
+use super::contexts::{Given, given};
 use super::element::Element;
-use super::encodings::{Coded, coded};
+use super::encodings::{CALIBRATORS, Coded, coded};
 use crate::telemetry::database::Parameter;
 use crate::telemetry::database::curve::Curve;
 use crate::telemetry::database::field::Coding;
@@ -13,9 +14,18 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Type<'t> {
     pub(super) coded: Coded<'t>,
+    /// Without the curves of its contexts, whose conditions are not known before all types are.
     pub(super) parameter: Parameter,
+    pub(super) contexts: Option<Given<'t>>,
     /// Values by their names, for comparisons: those of truth values, too, that are not worth a label. None of several.
     pub(super) words: Arc<HashMap<String, Option<i64>>>,
+}
+
+impl Type<'_> {
+    /// Whether its values are not those that are sent.
+    pub(super) fn is_curved(&self) -> bool {
+        self.parameter.curve.is_some() || self.contexts.is_some()
+    }
 }
 
 /// A type is read with the one it extends, which says what it does not.
@@ -126,10 +136,9 @@ fn plain<'t>(
     origin: &Origin<'_, 't>,
 ) -> Option<Type<'t>> {
     let mut of = encoded(element, encodings, origin)?;
-    if let Some(calibrator) = encodings
-        .iter()
-        .find_map(|name| element.child(name)?.child("DefaultCalibrator"))
-    {
+    let inner = encodings.iter().find_map(|name| element.child(name));
+    let parts = inner.into_iter().flat_map(|inner| inner.children());
+    for calibrator in parts.filter(|part| CALIBRATORS.contains(&part.name())) {
         calibrator.problem(
             format!("stands in a {}", element.name()),
             "take it out: the names are those of the values that are sent",
@@ -167,7 +176,7 @@ fn time<'t>(element: Element<'t>, origin: &Origin<'_, 't>) -> Option<Type<'t>> {
     )?;
     of.parameter.unit = unit.map(str::to_owned);
     if scale.or(offset).is_some() {
-        if of.parameter.curve.is_some() {
+        if of.is_curved() {
             around.problem(
                 "has a scale or an offset, and a calibrator",
                 "keep one of them",
@@ -193,6 +202,7 @@ fn encoded<'t>(
         let nowhere = (!is_other).then(|| Type {
             coded: Coded::NOWHERE,
             parameter: Parameter::default(),
+            contexts: None,
             words: Arc::default(),
         });
         return origin.base.cloned().or(nowhere);
@@ -202,14 +212,20 @@ fn encoded<'t>(
         Some(calibrator) => Some(Arc::new(calibrator.said(curve(calibrator))?)),
         None => None,
     };
+    let contexts = match encoding.child("ContextCalibratorList") {
+        Some(list) => Some(list.said(given(list, origin.system))?),
+        None => None,
+    };
     let coded = coded(encoding, origin.system)?;
     let mut of = origin.base.cloned().unwrap_or_else(|| Type {
         coded,
         parameter: Parameter::default(),
+        contexts: None,
         words: Arc::default(),
     });
     of.coded = coded;
     of.parameter.curve = curve;
+    of.contexts = contexts;
     Some(of)
 }
 

@@ -107,7 +107,7 @@ fn points_of_another_order_than_their_calibrator_are_refused() {
         );
         sized("Integer", &calibrator)
     };
-    let at = |text: &str| good(text).parameter("X").unwrap().calibrated(4.0);
+    let at = |text: &str| good(text).parameter("X").unwrap().calibrated(4.0, None);
     let order = |number: u8| format!(" order=\"{number}\"");
     assert_eq!(at(&spline("", &order(1))), Some(2.0));
     assert_eq!(at(&spline(&order(0), "")), Some(1.0));

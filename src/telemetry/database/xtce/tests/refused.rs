@@ -38,7 +38,6 @@ fn what_is_not_supported_is_refused_by_name() {
         (attribute("bitOrder=\"leastSignificantBitFirst\""), "has bitOrder = \"leastSignificantBitFirst\""),
         (attribute("sizeInBit=\"8\""), "has the attribute sizeInBit, which is not read (did you mean sizeInBits?)"),
         (encoded("<ErrorDetectCorrect/>"), "ErrorDetectCorrect: is not supported"),
-        (encoded("<ContextCalibratorList/>"), "ContextCalibratorList: is not supported; give a parameter"),
         (encoded("<DefaultCalibrator><MathOperationCalibrator/></DefaultCalibrator>"), "MathOperationCalibrator: is not supported; write a Polynomial"),
         (encoded("<DefaultCalibrator/>"), "DefaultCalibrator: has no calibrator"),
         (encoded("<DefaultCalibrator><SplineCalibrator order=\"3\"/></DefaultCalibrator>"), "has order = 3; choose 0 for steps or 1"),

@@ -155,12 +155,15 @@ fn a_type_has_what_it_does_not_say_from_the_one_it_extends() {
     };
     let plain = own("");
     let known = plain.parameter("X").unwrap();
-    assert_eq!(known.calibrated(3.0), Some(6.0));
+    assert_eq!(known.calibrated(3.0, None), Some(6.0));
     assert_eq!(known.unit.as_deref(), Some("V"));
     assert!(known.limits.is_some());
     let sent = own("<UnitSet/><IntegerDataEncoding/>");
     let known = sent.parameter("X").unwrap();
-    assert_eq!((known.calibrated(3.0), &known.unit), (Some(3.0), &None));
+    assert_eq!(
+        (known.calibrated(3.0, None), &known.unit),
+        (Some(3.0), &None)
+    );
     assert_eq!(found(&sent, &[5, 6])[0].1, Found::Value(Raw::Int(5)));
     let names = "<EnumeratedParameterType name=\"B\"><IntegerDataEncoding/><EnumerationList><Enumeration value=\"1\" label=\"on\"/>\
                  </EnumerationList></EnumeratedParameterType><EnumeratedParameterType name=\"T\" baseType=\"B\"/>";

@@ -1,0 +1,235 @@
+use crate::config::Problem;
+use crate::telemetry::database::{Database, Found, read};
+use crate::telemetry::packet::Part;
+use crate::telemetry::testing::packet;
+use std::path::Path;
+
+const GAINS: &str = r#"
+version = "1"
+
+[curves.volts]
+type = "polynomial"
+coefficients = [0, 0.5]
+
+[curves.low]
+type = "polynomial"
+coefficients = [0, 2]
+
+[curves.high]
+type = "linear"
+points = [[0, 100], [100, 0]]
+
+[packets.p]
+apid = 42
+fields = [
+    { name = "gain", type = "uint", bits = 4 },
+    { name = "on", type = "bool", bits = 4 },
+    { name = "cells", type = "uint", bits = 8, count = 2 },
+    { name = "serial", type = "text", bits = 8 },
+    { name = "rest", type = "uint", bits = 8 },
+]
+
+[parameters.cells]
+curve = "volts"
+contexts = [
+    { curve = "low", when = [{ field = "gain", is = 1 }, { field = "on", is = 1 }] },
+    { curve = "high", when = [{ field = "gain", min = 1, max = 3 }] },
+]
+"#;
+
+fn parsed(text: &str) -> Result<Database, Vec<Problem>> {
+    read(Path::new("db.toml"), text)
+}
+
+/// What is wrong with a database.
+fn wrong(text: &str) -> String {
+    let problems = parsed(text).unwrap_err();
+    let each = problems.iter();
+    let lines = each.map(|p| format!("{}: {}: {}; {}\n", p.line, p.key, p.what, p.remedy));
+    lines.collect()
+}
+
+/// What becomes of each cell, with its context.
+fn cells(database: &Database, data: &[u8]) -> Vec<(Option<f64>, String)> {
+    let bytes = packet(42, 0, Part::Whole, data);
+    let mut all = Vec::new();
+    let kind = database.packet(&bytes).unwrap();
+    kind.read(&bytes, |field, found, context| {
+        if let (Some(_), Found::Value(raw)) = (field.name.strip_prefix("cells."), found) {
+            let parameter = database.parameter(&field.name).unwrap();
+            let context = parameter.context(context);
+            let value = parameter.calibrated(raw.number().unwrap(), Some(context));
+            all.push((value, context.to_owned()));
+        }
+    });
+    all
+}
+
+#[test]
+fn the_first_context_that_holds_says_the_curve() {
+    let database = parsed(GAINS).unwrap();
+    let (low, high) = ("gain = 1 and on = 1", "1 <= gain <= 3");
+    for (first, wanted, when) in [
+        (0x11, [20.0, 40.0], low),
+        (0x10, [90.0, 80.0], high),
+        (0x31, [90.0, 80.0], high),
+        (0x41, [5.0, 10.0], ""),
+    ] {
+        let wanted = wanted.map(|value| (Some(value), when.to_owned()));
+        assert_eq!(
+            cells(&database, &[first, 10, 20, 0, 0]),
+            wanted,
+            "{first:x}"
+        );
+    }
+    // A curve that gives nothing is not another one's.
+    assert_eq!(cells(&database, &[0x10, 101, 20])[0].0, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_context_is_said() {
+    for (from, to, said) in [
+        (
+            "field = \"gain\", is = 1",
+            "field = \"gian\", is = 1",
+            "29: parameters.cells.contexts[0].when[0].field: is \"gian\", which is no field before \"cells.0\" in packets.p (did you mean \"gain\"?); name a field of the same packet that stands before",
+        ),
+        // Behind it, and itself.
+        (
+            "field = \"on\"",
+            "field = \"rest\"",
+            "contexts[0].when[1].field: is \"rest\", which is no field before \"cells.0\" in packets.p",
+        ),
+        (
+            "field = \"on\"",
+            "field = \"cells.0\"",
+            "contexts[0].when[1].field: is \"cells.0\", which is no field before \"cells.0\" in packets.p",
+        ),
+        (
+            "{ name = \"on\", type = \"bool\", bits = 4 }",
+            "{ name = \"on\", type = \"text\", bits = 8, at_bytes = 8 }",
+            "contexts[0].when[1].field: is \"on\", which is no number; name a field of a number",
+        ),
+        (
+            "is = 1 }, {",
+            "is = 16 }, {",
+            "contexts[0].when[0]: never holds of \"gain\"; ask for a number that its bits can be",
+        ),
+        (
+            "is = 1 }, {",
+            "is = 1.5 }, {",
+            "when[0]: never holds of \"gain\"",
+        ),
+        (
+            "min = 1, max = 3",
+            "min = 3, max = 1",
+            "when[0]: never holds of \"gain\"",
+        ),
+        (
+            "min = 1, max = 3",
+            "",
+            "contexts[1].when[0]: is no condition; give `is`",
+        ),
+        (
+            "min = 1, max",
+            "min = \"1\", max",
+            "contexts[1].when[0].min: is of type string",
+        ),
+        (
+            "curve = \"high\", when",
+            "curve = \"hihg\", when",
+            "contexts[1].curve: is \"hihg\", and there is no right [curves.hihg] (did you mean \"high\"?)",
+        ),
+        (
+            "curve = \"high\", when",
+            "when",
+            "contexts[1].curve: is missing; name a table",
+        ),
+        (
+            "when = [{ field = \"gain\", min = 1, max = 3 }]",
+            "when = []",
+            "contexts[1].when: has no condition; write when = ",
+        ),
+        (
+            "when = [{ field = \"gain\", min",
+            "wen = [{ field = \"gain\", min",
+            "contexts[1].wen: is an unknown key",
+        ),
+        (
+            "[parameters.cells]",
+            "[parameters.cell]",
+            "28: parameters.cell.contexts: are of a parameter that is no field of a packet; give extract and calibrate one file",
+        ),
+    ] {
+        assert!(GAINS.contains(from), "{from}");
+        let said_of_it = wrong(&GAINS.replacen(from, to, 1));
+        assert!(said_of_it.contains(said), "{said}:\n{said_of_it}");
+    }
+    let one = "{ curve = \"low\", when = [{ field = \"gain\", is = 1 }] },";
+    let many = |count| {
+        GAINS.replace(
+            "contexts = [",
+            &("contexts = [".to_owned() + &one.repeat(count)),
+        )
+    };
+    parsed(&many(61)).unwrap();
+    assert!(
+        wrong(&many(62)).contains("parameters.cells.contexts: have 65 conditions; keep them to 64")
+    );
+}
+
+/// Two values that decide what the other one means: one of them stands behind the other.
+#[test]
+fn a_circle_is_refused() {
+    let text = "version = '1'\n[curves.c]\ntype = 'polynomial'\ncoefficients = [1]\n[packets.p]\napid = 1\n\
+        fields = [{ name = 'a', type = 'uint', bits = 8 }, { name = 'b', type = 'uint', bits = 8 }]\n\
+        [parameters.a]\ncontexts = [{ curve = 'c', when = [{ field = 'b', is = 1 }] }]\n\
+        [parameters.b]\ncontexts = [{ curve = 'c', when = [{ field = 'a', is = 1 }] }]\n";
+    let said = wrong(text);
+    assert!(
+        said.contains(
+            "parameters.a.contexts[0].when[0].field: is \"b\", which is no field before \"a\""
+        ),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// A wrong context is told once, however many packets have it.
+#[test]
+fn what_is_wrong_in_many_packets_is_said_once() {
+    let packet = |apid: u32| {
+        format!(
+            "[packets.q{apid}]\napid = {apid}\nfields = [{{ name = \"cells\", type = \"uint\", bits = 8, count = 3 }}]\n"
+        )
+    };
+    let more: String = (43..60).map(packet).collect();
+    let said = wrong(&GAINS.replace("[parameters.cells]", &(more + "[parameters.cells]")));
+    assert_eq!(said.lines().count(), 3, "a line a condition:\n{said}");
+}
+
+#[test]
+fn all_conditions_on_fields_have_a_bound_together() {
+    // 4096 fields of 63 conditions, three times.
+    let packet = |apid: u32| {
+        format!(
+            "[packets.q{apid}]\napid = {apid}\nfields = [{{ name = \"gain\", type = \"uint\", bits = 4 }}, {{ name = \"on\", type = \"bool\", bits = 4 }}, {{ name = \"cells\", type = \"uint\", bits = 8, count = 4094 }}]\n"
+        )
+    };
+    let one = "{ curve = \"low\", when = [{ field = \"gain\", is = 1 }] },";
+    let text = GAINS.replace(
+        "contexts = [",
+        &("contexts = [".to_owned() + &one.repeat(60)),
+    );
+    let with = |count: u32| {
+        let more: String = (43..43 + count).map(packet).collect();
+        text.replace("[parameters.cells]", &(more + "[parameters.cells]"))
+    };
+    parsed(&with(2)).unwrap();
+    let said = wrong(&with(3));
+    assert!(
+        said.contains("more than 524288 conditions on all fields together"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
