@@ -51,6 +51,11 @@ impl Channel {
     pub fn version(&self) -> Option<&str> {
         self.calibration.as_ref().map(|by| &*by.version)
     }
+
+    /// Which of several curves is meant, where that is known.
+    pub fn context(&self) -> Option<u128> {
+        self.calibration.as_ref()?.context
+    }
 }
 
 /// What is known of values that a telemetry database has to do with.
@@ -58,8 +63,8 @@ impl Channel {
 pub struct Calibration {
     /// Version of the database.
     pub version: Arc<str>,
-    /// Which of several curves is meant, in words, while the values are yet to be calibrated.
-    pub context: Option<Arc<str>>,
+    /// Which of several curves is meant, as a digest of what decided it, while the values are yet to be calibrated.
+    pub context: Option<u128>,
 }
 
 /// A measured value.

@@ -11,7 +11,6 @@ mod example;
 mod published;
 mod support;
 
-use dunlin::telemetry::database::contexts::NONE_HOLDS;
 use dunlin::telemetry::database::field::{Coding, Raw};
 use dunlin::telemetry::database::{Database, Field, Found, read};
 use serde_json::Value as Json;
@@ -45,7 +44,7 @@ fn found(database: &Database, packet: &[u8]) -> Vec<(String, String)> {
 }
 
 /// The contexts that values of a packet are in.
-fn contexts(database: &Database, packet: &[u8]) -> Vec<(String, String)> {
+fn contexts(database: &Database, packet: &[u8]) -> Vec<(String, Option<u128>)> {
     let mut all = Vec::new();
     let kind = database.packet(packet).expect("a packet of the database");
     kind.read(packet, |field, _, context| {
@@ -53,7 +52,7 @@ fn contexts(database: &Database, packet: &[u8]) -> Vec<(String, String)> {
             .parameter(&field.name)
             .filter(|_| context.is_some())
         {
-            all.push((field.name.clone(), parameter.context(context).to_owned()));
+            all.push((field.name.clone(), parameter.context(context)));
         }
     });
     all
@@ -150,18 +149,16 @@ fn agrees(database: &Database, line: &Json, met: &mut Met) {
         assert!(names.insert(field.name.clone()), "{} of {line}", field.name);
         met.values += 1;
         let parameter = database.parameter(&field.name).unwrap();
-        let context = Some(parameter.context(context));
-        if parameter.curve_in(context).unwrap().is_some() {
-            let value = parameter
-                .calibrated(raw.number().unwrap(), context)
-                .unwrap();
+        let key = parameter.context(context);
+        if parameter.curve_in(key).unwrap().is_some() {
+            let value = parameter.calibrated(raw.number().unwrap(), key).unwrap();
             assert!(
                 is_near(value, theirs["value"].as_str().unwrap()),
                 "{} of {line}: {value}",
                 field.name
             );
             met.curved += 1;
-            met.contexts += usize::from(context != Some(NONE_HOLDS));
+            met.contexts += usize::from(context.is_some());
         }
         if let (Raw::Int(number), false) = (&raw, parameter.labels.is_empty()) {
             assert_eq!(parameter.label(*number), theirs["value"].as_str(), "{line}");

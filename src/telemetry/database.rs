@@ -279,20 +279,21 @@ impl Packet {
                 }
                 None => (Found::Short, None),
             };
-            let context = field.context(&before);
-            if context.is_err() && found != Found::Invalid {
-                found = Found::Short;
-            }
             let is_short = found == Found::Short;
             let number = match &found {
                 Found::Value(raw) => raw.number(),
                 _ => None,
             };
+            let context = field.context(&before);
             before.push(Before {
                 number,
                 end_bits,
                 is_short,
             });
+            // Others need its bits alone, which are there.
+            if context.is_err() && found != Found::Invalid {
+                found = Found::Short;
+            }
             out(field, found, context.unwrap_or(None));
         }
     }
@@ -356,13 +357,13 @@ impl Range {
 
 impl Parameter {
     /// The value of the curve in a context, none where it has none, or one that is not right; the value itself without a curve.
-    pub fn calibrated(&self, value: f64, context: Option<&str>) -> Option<f64> {
+    pub fn calibrated(&self, value: f64, context: Option<u128>) -> Option<f64> {
         let found = self.curved(value, context)?;
         self.is_right(value, found).then_some(found)
     }
 
     /// The value of the curve, whether or not it is right. This is what limits are of.
-    pub fn curved(&self, value: f64, context: Option<&str>) -> Option<f64> {
+    pub fn curved(&self, value: f64, context: Option<u128>) -> Option<f64> {
         match self.curve_in(context).ok()? {
             Some(curve) => curve.at(value),
             None => Some(value).filter(|value| value.is_finite()),

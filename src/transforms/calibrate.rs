@@ -126,8 +126,7 @@ impl State {
         };
         let is_usable = *quality != Quality::Bad;
         let raw = value.as_f64();
-        let context = channel.calibration.as_ref();
-        let context = context.and_then(|by| by.context.as_deref());
+        let context = channel.context();
         let is_known = plan.parameter.curve_in(context).is_ok();
         let curved = plan.parameter.curved(raw, context);
         let curved = curved.filter(|_| is_usable);

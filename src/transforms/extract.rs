@@ -10,10 +10,9 @@ use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
 use crate::record::{Body, Calibration, Channel, Kind, Quality, Record, Value};
 use crate::stats::Tally;
-use crate::telemetry::database::contexts::NONE_HOLDS;
 use crate::telemetry::database::field::{Coding, Raw};
 use crate::telemetry::database::{Database, Field, Found, Packet};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Those of the fields of each packet, by its name.
@@ -24,8 +23,8 @@ type Channels = HashMap<String, Vec<FieldChannels>>;
 struct FieldChannels {
     /// Where no context holds.
     own: Arc<Channel>,
-    /// Of each context of its parameter.
-    contexts: Vec<Arc<Channel>>,
+    /// Of contexts of its parameter by their places, once a value was in them: most fields are in few of many.
+    contexts: BTreeMap<usize, Arc<Channel>>,
 }
 
 #[derive(Debug)]
@@ -80,32 +79,36 @@ impl FieldChannels {
             Coding::Bool => Kind::Bool,
             Coding::Text | Coding::Bytes => Kind::Frame,
         };
-        let channel = |context| {
-            Arc::new(Channel {
+        FieldChannels {
+            own: Arc::new(Channel {
                 name: field.name.clone(),
                 unit: "1".to_owned(),
                 kind,
-                calibration: Some(Calibration {
-                    version: Arc::clone(&database.version),
-                    context,
-                }),
-            })
-        };
-        let parameter = database.parameter(&field.name);
-        let contexts = parameter.map_or(&[][..], |parameter| &parameter.contexts);
-        FieldChannels {
-            own: channel((!contexts.is_empty()).then(|| NONE_HOLDS.into())),
-            contexts: contexts
-                .iter()
-                .map(|context| channel(Some(Arc::clone(&context.when))))
-                .collect(),
+                calibration: Some(calibration(&field.name, None, database)),
+            }),
+            contexts: BTreeMap::new(),
         }
     }
 
     /// The channel of a value in a context.
-    fn of(&self, context: Option<usize>) -> &Arc<Channel> {
-        let found = context.and_then(|at| self.contexts.get(at));
-        found.unwrap_or(&self.own)
+    fn of(&mut self, context: Option<usize>, database: &Database) -> &Arc<Channel> {
+        let own = &self.own;
+        let Some(at) = context else { return own };
+        self.contexts.entry(at).or_insert_with(|| {
+            Arc::new(Channel {
+                calibration: Some(calibration(&own.name, context, database)),
+                ..(**own).clone()
+            })
+        })
+    }
+}
+
+/// What is known of a field in a context, by its place among those of the parameter.
+fn calibration(name: &str, context: Option<usize>, database: &Database) -> Calibration {
+    let parameter = database.parameter(name);
+    Calibration {
+        version: Arc::clone(&database.version),
+        context: parameter.and_then(|parameter| parameter.context(context)),
     }
 }
 
@@ -163,14 +166,15 @@ impl Transform for Extract {
             if !made.contains_key(&packet.name) {
                 made.insert(packet.name.clone(), channels(packet, &database));
             }
-            let mut channels = made[&packet.name].iter();
+            let channels = made.get_mut(&packet.name);
+            let mut channels = channels.into_iter().flatten();
             packet.read(bytes, |_, field, context| {
                 let channel = channels.next();
                 match (field, channel) {
                     (Found::Value(raw), Some(channel)) => found.push(Record {
                         monotonic_ns: record.monotonic_ns,
                         wall_ns: record.wall_ns,
-                        body: body(channel.of(context), raw),
+                        body: body(channel.of(context, &database), raw),
                         reply: None,
                     }),
                     (Found::Invalid, _) => counts.invalid += 1,

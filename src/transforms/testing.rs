@@ -3,7 +3,7 @@
 use super::{Transform, configure};
 use crate::config::parse;
 use crate::pipeline::{Ack, Batch, Ledger, Transform as _};
-use crate::record::{Body, Cause, Channel, Class, Gap, Kind, Quality, Record, Value};
+use crate::record::{Body, Calibration, Cause, Channel, Class, Gap, Kind, Quality, Record, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +54,17 @@ pub(super) fn bad(name: &str, value: f64) -> Record {
 
 pub(super) fn int(name: &str, value: i64) -> Record {
     of(0, name, "1", Value::Int(value), Quality::Good)
+}
+
+/// The same value, with a curve of the telemetry database `1` that is meant.
+pub(super) fn in_context(mut record: Record, context: u128) -> Record {
+    if let Body::Sample { channel, .. } = &mut record.body {
+        Arc::make_mut(channel).calibration = Some(Calibration {
+            version: "1".into(),
+            context: Some(context),
+        });
+    }
+    record
 }
 
 pub(super) fn flag(name: &str, value: bool) -> Record {

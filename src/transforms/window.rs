@@ -12,6 +12,9 @@
 //! are not counted: where nothing else came, `count` is 0 and the others are of quality bad. Where an uncertain sample
 //! was counted, they are uncertain. Frames and gaps pass unchanged, at once, in the stream `source.name`.
 //!
+//! Values that different curves of a telemetry database are meant for are counted together, as they are. No one curve is
+//! that of the records, so they have none: as values of a parameter that has contexts, `calibrate` marks them bad.
+//!
 //! The acks of the samples are held until the records of their window are durable. A window closes early, and the rest
 //! of its stretch becomes another, at [`HELD_BATCHES_MAX`] held acks or [`CHANNELS_MAX`] channels.
 
@@ -19,7 +22,7 @@ use super::channels::CHANNELS_MAX;
 use super::glob::Globs;
 use crate::config::Section;
 use crate::pipeline::{Ack, Batch, Transform};
-use crate::record::{Body, Channel, Class, Kind, Quality, Record, Value};
+use crate::record::{Body, Calibration, Channel, Class, Kind, Quality, Record, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -184,7 +187,7 @@ impl Window {
         let known = open.by_name.get(&channel.name).copied();
         let changed = known.is_some_and(|at| {
             let seen = &open.channels[at].channel;
-            !Arc::ptr_eq(seen, channel) && **seen != **channel
+            !Arc::ptr_eq(seen, channel) && !is_same(seen, channel)
         });
         let full = known.is_none() && open.channels.len() >= CHANNELS_MAX;
         if index > open.index || changed || full {
@@ -267,7 +270,10 @@ impl Summary {
             name: format!("{}.{suffix}", self.channel.name),
             unit: unit.to_owned(),
             kind,
-            calibration: self.channel.calibration.clone(),
+            calibration: self.channel.calibration.as_ref().map(|by| Calibration {
+                version: Arc::clone(&by.version),
+                context: None,
+            }),
         });
         Body::Sample {
             channel,
@@ -275,6 +281,12 @@ impl Summary {
             quality,
         }
     }
+}
+
+/// Whether samples of both channels are of one window: whichever curves are meant, which may differ from sample to sample.
+fn is_same(seen: &Channel, channel: &Channel) -> bool {
+    (&seen.name, &seen.unit, seen.kind) == (&channel.name, &channel.unit, channel.kind)
+        && seen.version() == channel.version()
 }
 
 /// Integers exactly; others as floats.
@@ -351,7 +363,7 @@ impl Transform for Window {
 #[cfg(test)]
 mod tests {
     use crate::pipeline::Transform as _;
-    use crate::record::{Quality, Value};
+    use crate::record::{Body, Quality, Value};
     use crate::transforms::testing::*;
 
     const ALL: &str =
@@ -426,6 +438,22 @@ mod tests {
         rig.transform.tick(6_500_000_000, &mut out);
         assert_eq!(values(&out), "c.count=1 1 int, c.sum=16 Cel float");
         assert_eq!(rig.transform.deadline_ns(), None);
+    }
+
+    #[test]
+    fn values_of_different_curves_are_of_one_window_and_its_records_of_none() {
+        let mut rig = Rig::new("window", "length_ms = 1000\nfunctions = ['count', 'max']");
+        let each = [1, 2, 1].map(|context| in_context(int("x", 10), context));
+        assert!(rig.apply(each.into()).is_empty(), "nothing closes it");
+        let mut out = Vec::new();
+        rig.transform.flush(&mut out);
+        assert_eq!(values(&out), "x.count=3 1 int, x.max=10 1 int");
+        for record in out[0].records.iter() {
+            let Body::Sample { channel, .. } = &record.body else {
+                panic!("{record:?}");
+            };
+            assert_eq!((channel.version(), channel.context()), (Some("1"), None));
+        }
     }
 
     #[test]

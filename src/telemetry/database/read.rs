@@ -185,8 +185,11 @@ fn fields(packet_name: &str, packet: &mut Section<'_>, asked: &Asked<'_>) -> Vec
     let mut names = HashSet::new();
     let mut next_bits = 8 * HEADER_BYTES as u64;
     for mut section in packet.tables("fields") {
-        let Some((name, first, count, stride)) = field(&mut section, &mut next_bits) else {
+        let name = section.required_text("name", "write the name of its parameter");
+        let laid = field(&mut section, &mut next_bits);
+        let Some((name, (first, count, stride))) = name.clone().zip(laid) else {
             let _ = section.section("valid_if").map(Section::ignore);
+            asked.unread(name);
             continue;
         };
         let valid_if: Vec<Condition> = section
@@ -194,7 +197,7 @@ fn fields(packet_name: &str, packet: &mut Section<'_>, asked: &Asked<'_>) -> Vec
             .and_then(compared)
             .and_then(|one| {
                 Some(Condition {
-                    field: place(&one, &fields, None)?,
+                    field: place(&one, &fields, None, asked)?,
                     range: one.range,
                 })
             })
@@ -206,6 +209,7 @@ fn fields(packet_name: &str, packet: &mut Section<'_>, asked: &Asked<'_>) -> Vec
         if fields.len() + count.unwrap_or(1) > FIELDS_MAX {
             let what = format_args!("makes more than {FIELDS_MAX} fields of one packet");
             section.problem("count", what, "leave fields out");
+            asked.unread(Some(name));
             continue;
         }
         let names: Vec<String> = match count {
@@ -230,12 +234,8 @@ fn fields(packet_name: &str, packet: &mut Section<'_>, asked: &Asked<'_>) -> Vec
     fields
 }
 
-/// Name, layout, number of elements where it is an array, and their distance in bits.
-fn field(
-    section: &mut Section<'_>,
-    next_bits: &mut u64,
-) -> Option<(String, Layout, Option<usize>, usize)> {
-    let name = section.required_text("name", "write the name of its parameter");
+/// Layout, number of elements where it is an array, and their distance in bits.
+fn field(section: &mut Section<'_>, next_bits: &mut u64) -> Option<(Layout, Option<usize>, usize)> {
     let codings = Coding::NAMES.map(|(name, _)| name);
     let coding = section.kind(&codings);
     let coding = Coding::NAMES.iter().find(|(name, _)| Some(*name) == coding);
@@ -280,7 +280,7 @@ fn field(
         little_endian,
         coding: *coding,
     };
-    Some((name?, layout, count.map(size), size(stride)))
+    Some((layout, count.map(size), size(stride)))
 }
 
 /// The curve that a table names.

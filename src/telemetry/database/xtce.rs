@@ -59,15 +59,22 @@ pub(super) fn read(text: &str) -> Result<Database, Vec<Problem>> {
 fn database(root: Element<'_>, text: &str) -> Database {
     let names = Names::read(root);
     let mut shapes = Shapes::new(&names);
-    for (at, named) in names.types.iter().enumerate() {
-        shapes.shape(at, named.element, 0);
-    }
+    let types = names.types.iter().enumerate();
+    let of_types: Vec<_> = types
+        .filter_map(|(at, named)| shapes.shape(at, named.element, 0))
+        .collect();
     let of_parameters: Vec<_> = names
         .parameters
         .iter()
         .map(|named| shape(named, &names, &mut shapes))
         .collect();
     let known = Known::new(&names, &of_parameters);
+    // What is wrong is said of types that no parameter is of, too.
+    for leaf in of_types.iter().flat_map(|shape| &shape.leaves) {
+        if let Some(given) = &leaf.of.contexts {
+            known.contexts(given);
+        }
+    }
     let (parameters, arrays) = parameters(&known, &of_parameters);
     let (packets, others) = kinds(&names, Layouts::new(known));
     let passed = names.passed.iter().map(|element| {

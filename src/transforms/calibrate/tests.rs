@@ -183,26 +183,78 @@ fn a_curve_is_that_of_the_context_in_the_packet() {
     assert_eq!(said(&rig.apply(values)[0]), ["x 30 1", "x 20 1", "x 30 1"]);
 }
 
-/// While a file changes, what was read by the old one is calibrated by the new one.
+/// While a file changes, what was read by the old one is calibrated by the new one: where it has decided the same.
 #[test]
 fn a_context_of_another_database_is_found_or_gives_no_value() {
+    let with = |contexts: &str| {
+        let start = CONTEXTS.find("contexts = ").unwrap();
+        format!("{}contexts = [{contexts}]\n", &CONTEXTS[..start])
+    };
+    let low = "{ curve = 'low', when = [{ field = 'gain', is = 1 }] }";
+    let two = "{ curve = 'own', when = [{ field = 'gain', is = 2 }] }";
+    let few = "{ curve = 'own', when = [{ field = 'gain', max = 1 }] }";
+    let (good, none) = (|value: u8| format!("x {value} 1"), "x NaN 1 !".to_owned());
+    for (new, of_one, of_two, why) in [
+        (with(low), good(20), good(30), "the same"),
+        (
+            with(low)
+                .replace("[0, 2]", "[0, 5]")
+                .replace("[0, 3]", "[0, 6]"),
+            good(50),
+            good(60),
+            "other curves",
+        ),
+        (
+            with(&[low, two].join(", ")),
+            good(20),
+            none.clone(),
+            "one behind, which might hold where none did",
+        ),
+        (
+            with(&[few, low].join(", ")),
+            none.clone(),
+            none.clone(),
+            "one in front, which might hold where another one did",
+        ),
+        (with(two), none.clone(), none.clone(), "another one"),
+        (
+            with(&low.replace("is = 1", "max = 1")),
+            none.clone(),
+            none.clone(),
+            "another condition",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rig = Rig::with_database("calibrate", dir.path(), &new, "");
+        let out = rig.apply(extracted(CONTEXTS, &[1, 2]));
+        let missing = [&of_one, &of_two]
+            .iter()
+            .filter(|said| ***said == none)
+            .count();
+        let wanted = ["gain 1 1".to_owned(), of_one, "gain 2 1".to_owned(), of_two];
+        assert_eq!(said(&out[0]), wanted, "{why}");
+        let tally = rig.transform.tally().unwrap();
+        let counted = (tally.get("no_context"), tally.get("outside"));
+        assert_eq!(counted, (missing as u64, 0), "{why}");
+    }
+}
+
+#[test]
+fn a_value_of_no_packet_is_in_no_context() {
     let dir = tempfile::tempdir().unwrap();
-    let moved = CONTEXTS.replace(
-        "contexts = [",
-        "contexts = [{ curve = 'own', when = [{ field = 'gain', is = 7 }] }, ",
+    let mut rig = Rig::with_database("calibrate", dir.path(), CONTEXTS, "");
+    assert_eq!(said(&rig.apply(vec![int("x", 10)])[0]), ["x NaN 1 !"]);
+    assert_eq!(rig.transform.tally().unwrap().get("no_context"), 1);
+    // Nor is what a window makes of values, be they all in one.
+    let mut window = Rig::new("window", "length_ms = 1000\nfunctions = ['max']");
+    let mut out = window.apply(extracted(CONTEXTS, &[1, 2]));
+    window.transform.flush(&mut out);
+    let mut rename = Rig::new("rename", "channels = { 'x.max' = 'x' }");
+    let out = rename.apply(
+        out.iter()
+            .flat_map(|batch| batch.records.to_vec())
+            .collect(),
     );
-    let mut rig = Rig::with_database(
-        "calibrate",
-        dir.path(),
-        &moved.replace("[0, 2]", "[0, 5]"),
-        "",
-    );
-    let out = rig.apply(extracted(CONTEXTS, &[1, 2]));
-    assert_eq!(said(&out[0]), ["gain 1 1", "x 50 1", "gain 2 1", "x 30 1"]);
-    let mut out = rig.apply(extracted(&CONTEXTS.replace("is = 1", "is = 2"), &[2]));
-    out.extend(rig.apply(vec![int("x", 10)]));
-    assert_eq!(said(&out[0]), ["gain 2 1", "x NaN 1 !"]);
-    assert_eq!(said(&out[1]), ["x NaN 1 !"], "of no packet");
-    let tally = rig.transform.tally().unwrap();
-    assert_eq!((tally.get("no_context"), tally.get("outside")), (2, 0));
+    let out = rig.apply(out[0].records.to_vec());
+    assert_eq!(said(&out[0]), ["gain.max 2 1", "x NaN 1 !"]);
 }

@@ -65,6 +65,26 @@ fn packets_that_were_read_may_be_left_out() {
     assert_eq!(out.len(), 1);
 }
 
+/// A value whose curve the packet does not say is none, and counted; those that need its bits have them.
+#[test]
+fn a_field_without_what_decides_its_context_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = "version = '1'\n[curves.c]\ntype = 'polynomial'\ncoefficients = [1]\n[packets.p]\napid = 5\nfields = [\n\
+        { name = 'far', type = 'uint', bits = 8, at_bytes = 9 },\n{ name = 'n', type = 'uint', bits = 8, at_bytes = 6 },\n\
+        { name = 'y', type = 'uint', bits = 8, at_bytes = 7, valid_if = { field = 'n', is = 1 } },\n]\n\
+        [parameters.n]\ncontexts = [{ curve = 'c', when = [{ field = 'far', is = 1 }] }]\n";
+    let mut rig = Rig::with_database("extract", dir.path(), database, "packets = 'drop'");
+    let out = rig.apply(vec![packet(5, &[1, 10])]);
+    assert_eq!(said(&out[0]), ["y 10"]);
+    let tally = rig.transform.tally().unwrap();
+    assert_eq!(
+        (tally.get("short_fields"), tally.get("invalid_fields")),
+        (2, 0)
+    );
+    let out = rig.apply(vec![packet(5, &[1, 10, 0, 1])]);
+    assert_eq!(said(&out[0]), ["far 1", "n 1", "y 10"]);
+}
+
 /// A file that changes is taken whole between batches; one that is wrong changes nothing and is counted.
 #[test]
 fn a_database_changes_while_it_runs() {

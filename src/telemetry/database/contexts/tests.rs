@@ -57,9 +57,10 @@ fn cells(database: &Database, data: &[u8]) -> Vec<(Option<f64>, String)> {
     kind.read(&bytes, |field, found, context| {
         if let (Some(_), Found::Value(raw)) = (field.name.strip_prefix("cells."), found) {
             let parameter = database.parameter(&field.name).unwrap();
-            let context = parameter.context(context);
-            let value = parameter.calibrated(raw.number().unwrap(), Some(context));
-            all.push((value, context.to_owned()));
+            let when = context.map_or("", |at| &parameter.contexts[at].when);
+            let key = parameter.context(context);
+            let value = parameter.calibrated(raw.number().unwrap(), key);
+            all.push((value, when.to_owned()));
         }
     });
     all
@@ -68,7 +69,7 @@ fn cells(database: &Database, data: &[u8]) -> Vec<(Option<f64>, String)> {
 #[test]
 fn the_first_context_that_holds_says_the_curve() {
     let database = parsed(GAINS).unwrap();
-    let (low, high) = ("gain = 1 and on = 1", "1 <= gain <= 3");
+    let (low, high) = ("\"gain\" = 1 and \"on\" = 1", "1 <= \"gain\" <= 3");
     for (first, wanted, when) in [
         (0x11, [20.0, 40.0], low),
         (0x10, [90.0, 80.0], high),
@@ -84,6 +85,101 @@ fn the_first_context_that_holds_says_the_curve() {
     }
     // A curve that gives nothing is not another one's.
     assert_eq!(cells(&database, &[0x10, 101, 20])[0].0, None);
+}
+
+/// The keys of the contexts of `cells`, and that of none.
+fn keys(text: &str) -> Vec<Option<u128>> {
+    let database = parsed(text).unwrap();
+    let parameter = database.parameter("cells").unwrap();
+    let each = (0..parameter.contexts.len()).map(Some).chain([None]);
+    each.map(|at| parameter.context(at)).collect()
+}
+
+/// Names are of any letters, so that of one field may read as conditions on others do.
+#[test]
+fn conditions_on_other_fields_have_another_key() {
+    let odd = "gain = 1 and on";
+    let text = GAINS.replace(
+        "{ name = \"cells\"",
+        &format!("{{ name = \"{odd}\", type = \"bool\", bits = 4 }},\n{{ name = \"cells\""),
+    );
+    let of_odd = text.replacen(
+        "{ field = \"gain\", is = 1 }, { field = \"on\", is = 1 }",
+        &format!("{{ field = \"{odd}\", is = 1 }}"),
+        1,
+    );
+    assert_ne!(text, of_odd);
+    assert_ne!(keys(&text)[0], keys(&of_odd)[0]);
+    assert_eq!(
+        keys(&text),
+        keys(&GAINS.replace("[0, 2]", "[0, 3]")),
+        "curves are not in it"
+    );
+    let same = GAINS.replace("min = 1, max = 3", "is = 1 }, { field = \"on\", is = 1");
+    let mut all = keys(&same);
+    assert_eq!(all[0], keys(GAINS)[0]);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 3, "what is there twice is in two places");
+}
+
+/// Where the packet ends before what decides, no context is guessed; what is decided before is.
+#[test]
+fn a_value_without_what_decides_its_context_is_short() {
+    let text = GAINS.replace(
+        "{ name = \"on\", type = \"bool\", bits = 4 }",
+        "{ name = \"on\", type = \"bool\", bits = 4, at_bytes = 9 }",
+    );
+    let text = text.replace("bits = 8, count = 2", "bits = 8, count = 2, at_bytes = 7");
+    let database = parsed(&text).unwrap();
+    let high = |value| (Some(value), "1 <= \"gain\" <= 3".to_owned());
+    assert_eq!(cells(&database, &[0x10, 10, 20]), [], "low or high");
+    assert_eq!(cells(&database, &[0x20, 10, 20]), [high(90.0), high(80.0)]);
+    assert_eq!(
+        cells(&database, &[0x10, 10, 20, 0]),
+        [high(90.0), high(80.0)]
+    );
+}
+
+/// `valid_if` may ask what never holds, as it always might: databases that were read are read.
+#[test]
+fn what_never_holds_is_refused_of_contexts_alone() {
+    for of in [
+        "field = \"gain\", is = 16",
+        "field = \"gain\", is = 1.5",
+        "field = \"gain\", min = 3, max = 1",
+        "field = \"serial\", is = 1",
+    ] {
+        let end = "{ name = \"rest\", type = \"uint\", bits = 8";
+        let text = GAINS.replace(end, &format!("{end}, valid_if = {{ {of} }}"));
+        assert_ne!(text, GAINS);
+        let database = parsed(&text).unwrap();
+        let bytes = packet(42, 0, Part::Whole, &[0x10, 1, 2, b'a', 3]);
+        let mut last = None;
+        let kind = database.packet(&bytes).unwrap();
+        kind.read(&bytes, |_, found, _| last = Some(found));
+        assert_eq!(last, Some(Found::Invalid), "{of}");
+    }
+}
+
+/// What refers to a field is not wrong because the field is.
+#[test]
+fn what_is_wrong_with_a_field_is_said_of_it_alone() {
+    for (of, asked) in [("gain", "gain"), ("cells", "cells.1")] {
+        let start = format!("{{ name = \"{of}\", type = \"uint\", bits = ");
+        let at = GAINS.find(&start).unwrap() + start.len();
+        let text = format!("{}65{}", &GAINS[..at], &GAINS[at + 1..]);
+        let text = text.replace(
+            "name = \"rest\", type = \"uint\", bits = 8",
+            &format!("name = \"rest\", type = \"uint\", bits = 8, valid_if = {{ field = \"{asked}\", is = 1 }}"),
+        );
+        let said = wrong(&text);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains(".bits: is 65, which this type cannot have"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -226,7 +322,10 @@ fn all_conditions_on_fields_have_a_bound_together() {
         text.replace("[parameters.cells]", &(more + "[parameters.cells]"))
     };
     parsed(&with(2)).unwrap();
-    let said = wrong(&with(3));
+    // What is beyond it is not looked at any more.
+    let later = "[packets.r]\napid = 99\nfields = [{ name = \"z\", type = \"uint\", bits = 8 }]\n\
+        [parameters.z]\ncontexts = [{ curve = \"low\", when = [{ field = \"gone\", is = 1 }] }]\n";
+    let said = wrong(&(with(3) + later));
     assert!(
         said.contains("more than 524288 conditions on all fields together"),
         "{said}"

@@ -1,5 +1,6 @@
 //! Conditions on the values of fields that stand before, in `valid_if` and in contexts.
 
+use super::contexts::Asked;
 use crate::config::{Section, nearest};
 use crate::telemetry::database::field::Coding;
 use crate::telemetry::database::{Field, Range};
@@ -36,11 +37,13 @@ pub(super) fn compared(mut section: Section<'_>) -> Option<Compared<'_>> {
     })
 }
 
-/// The place of the field of a condition among those that stand before; in a context, before the field of a packet.
+/// The place of the field of a condition among those that stand before; in a context, before the field of a packet, and the
+/// condition is to be one that may hold. Where there is none, something was said, of the condition or of the field.
 pub(super) fn place(
     one: &Compared<'_>,
     before: &[Field],
     of: Option<(&str, &str)>,
+    asked: &Asked<'_>,
 ) -> Option<usize> {
     let Compared {
         section,
@@ -49,6 +52,9 @@ pub(super) fn place(
     } = one;
     let found = before.iter().rposition(|field| field.name == *name);
     let Some(found) = found else {
+        if asked.is_unread(name) {
+            return None;
+        }
         let known = before.iter().map(|field| field.name.as_str());
         let hint = nearest(name, known)
             .map_or_else(String::new, |known| format!(" (did you mean {known:?}?)"));
@@ -64,6 +70,10 @@ pub(super) fn place(
         );
         return None;
     };
+    // Databases have `valid_if` of any field and number, and are read as before.
+    if of.is_none() {
+        return Some(found);
+    }
     let layout = before[found].layout;
     if matches!(layout.coding, Coding::Text | Coding::Bytes) {
         let what = format_args!("is {name:?}, which is no number");

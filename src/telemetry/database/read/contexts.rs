@@ -3,10 +3,10 @@
 use super::conditions::{Compared, compared, place};
 use super::{Curves, named_curve};
 use crate::config::Section;
-use crate::telemetry::database::contexts::{CONDITIONS_MAX, Conditions, Context, text};
+use crate::telemetry::database::contexts::{CONDITIONS_MAX, Conditions, Context, keyed, text};
 use crate::telemetry::database::{CONDITIONS_ALL_MAX, Condition, Field, array};
-use std::cell::Cell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The contexts of each parameter, which fields of packets are to have.
@@ -15,6 +15,8 @@ pub(super) struct Asked<'a> {
     of: HashMap<String, Parameter<'a>>,
     /// Conditions on fields so far.
     all: Cell<usize>,
+    /// Names of fields that something was said of and that are not there.
+    unread: RefCell<HashSet<String>>,
 }
 
 struct Parameter<'a> {
@@ -47,10 +49,7 @@ impl<'a> Asked<'a> {
             }
             if let (Some(curve), Some(when)) = (curve, when) {
                 let each = when.iter().map(|one| (one.name.as_str(), one.range));
-                made.push(Context {
-                    when: text(each),
-                    curve,
-                });
+                made.push((text(each), curve));
                 contexts.push(when);
             }
         }
@@ -72,7 +71,18 @@ impl<'a> Asked<'a> {
             is_wrong: Cell::new(false),
         };
         self.of.insert(name.to_owned(), parameter);
-        made.into()
+        keyed(made)
+    }
+
+    /// A field is not there, since something was said of it.
+    pub(super) fn unread(&self, name: Option<String>) {
+        self.unread.borrow_mut().extend(name);
+    }
+
+    /// Whether that is so of a field, or of the array that it is an element of.
+    pub(super) fn is_unread(&self, name: &str) -> bool {
+        let unread = self.unread.borrow();
+        unread.contains(name) || array(name).is_some_and(|array| unread.contains(array))
     }
 
     /// What they ask of the fields before one of these names, which are a field or the elements of an array.
@@ -89,31 +99,41 @@ impl<'a> Asked<'a> {
             let Some((of, parameter)) = found.filter(|(_, of)| !of.contexts.is_empty()) else {
                 return Conditions::default();
             };
+            parameter.is_used.set(true);
+            if parameter.is_wrong.get() || !self.has_room(parameter) {
+                return Conditions::default();
+            }
             let conditions = made
                 .entry(of)
-                .or_insert_with(|| parameter.conditions((packet, name), before));
-            let count = conditions.iter().map(Vec::len).sum::<usize>();
-            self.count(parameter, count);
+                .or_insert_with(|| parameter.conditions((packet, name), before, self));
             Arc::clone(conditions)
         });
         each.collect()
     }
 
-    fn count(&self, parameter: &Parameter<'_>, conditions: usize) {
-        let before = self.all.replace(self.all.get() + conditions);
-        if before <= CONDITIONS_ALL_MAX && self.all.get() > CONDITIONS_ALL_MAX {
+    /// Counts the conditions of a field, which are about to be made. All of them together have a bound.
+    fn has_room(&self, parameter: &Parameter<'_>) -> bool {
+        let before = self.all.get();
+        if before > CONDITIONS_ALL_MAX {
+            return false;
+        }
+        let count: usize = parameter.contexts.iter().map(Vec::len).sum();
+        self.all.set(before + count);
+        let has_room = self.all.get() <= CONDITIONS_ALL_MAX;
+        if !has_room {
             let what = format_args!(
                 "are of those with more than {CONDITIONS_ALL_MAX} conditions on all fields together"
             );
             let remedy = "ask for less, or split the database";
             parameter.section.problem("contexts", what, remedy);
         }
+        has_room
     }
 
     /// No packet comes any more.
     pub(super) fn finish(self) {
-        for parameter in self.of.into_values() {
-            if !parameter.is_used.get() {
+        for (name, parameter) in &self.of {
+            if !parameter.is_used.get() && !self.is_unread(name) {
                 let remedy = "give extract and calibrate one file, which has the packets of the parameter, too";
                 let what = "are of a parameter that is no field of a packet";
                 parameter.section.problem("contexts", what, remedy);
@@ -123,14 +143,10 @@ impl<'a> Asked<'a> {
 }
 
 impl Parameter<'_> {
-    fn conditions(&self, field: (&str, &str), before: &[Field]) -> Conditions {
-        self.is_used.set(true);
-        if self.is_wrong.get() {
-            return Conditions::default();
-        }
+    fn conditions(&self, field: (&str, &str), before: &[Field], asked: &Asked<'_>) -> Conditions {
         let each = self.contexts.iter().map(|context| {
             let each = context.iter().filter_map(|one| {
-                let found = place(one, before, Some(field));
+                let found = place(one, before, Some(field), asked);
                 self.is_wrong.set(self.is_wrong.get() || found.is_none());
                 Some(Condition {
                     field: found?,

@@ -3,8 +3,9 @@
 use super::calibrators::curve;
 use super::comparisons::{Comparison, Known, Value, read};
 use super::element::Element;
-use crate::telemetry::database::contexts::{CONDITIONS_MAX, Context, text};
+use crate::telemetry::database::contexts::{CONDITIONS_MAX, Context, keyed, text};
 use crate::telemetry::database::curve::Curve;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Contexts<'t> {
     pub(super) of_parameter: Arc<[Context]>,
     /// The comparisons of each.
     pub(super) comparisons: Vec<Vec<Comparison<'t>>>,
+    /// Whether it was said that one of these does not stand before a field, or which is not clear: it is not said again.
+    pub(super) is_wrong: Cell<bool>,
 }
 
 /// Reads a `ContextCalibratorList`.
@@ -82,15 +85,14 @@ impl<'t> Known<'_, 't> {
             }
             let named = found.iter().map(|one| (self.name(one.value), one.range));
             let named: Vec<_> = named.collect();
-            of_parameter.push(Context {
-                when: text(named.iter().map(|(name, range)| (name.as_str(), *range))),
-                curve: Arc::clone(curve),
-            });
+            let when = text(named.iter().map(|(name, range)| (name.as_str(), *range)));
+            of_parameter.push((when, Arc::clone(curve)));
             comparisons.push(found);
         }
         Contexts {
-            of_parameter: of_parameter.into(),
+            of_parameter: keyed(of_parameter),
             comparisons,
+            is_wrong: Cell::new(false),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The fields that one entry of a container makes.
 
-use super::comparisons::{Known, Value};
+use super::comparisons::{Comparison, Known, Value};
 use super::element::{Element, clipped};
 use super::places::{Next, Spot};
 use super::shapes::Leaf;
@@ -37,16 +37,27 @@ impl Fields {
         under: &[Condition],
         reference: Element<'_>,
     ) -> Option<usize> {
-        let (at, differs) = *self.last.get(&value)?;
-        let field = &self.all[at].1;
-        if differs && !field.valid_if.iter().all(|one| under.contains(one)) {
+        let (at, _) = *self.last.get(&value)?;
+        if !self.is_clear(value, under) {
             let what = format!(
                 "is by {:?}, which stands before more than once, at last under a condition",
-                field.name
+                self.all[at].1.name
             );
             reference.problem(what, "give each of these entries a parameter of its own");
         }
         Some(at)
+    }
+
+    /// Whether the last field of a value is the one that is meant, wherever these conditions hold.
+    fn is_clear(&self, value: Value, under: &[Condition]) -> bool {
+        let last = self.last.get(&value).filter(|(_, differs)| *differs);
+        last.is_none_or(|(at, _)| {
+            self.all[*at]
+                .1
+                .valid_if
+                .iter()
+                .all(|one| under.contains(one))
+        })
     }
 }
 
@@ -110,33 +121,40 @@ impl<'t> Made<'_, 't> {
         Some(())
     }
 
-    /// What the contexts of a value ask of fields before.
+    /// What the contexts of a value ask of fields before. That one of these is not there, or not clear, is said once of a type.
     fn contexts(&self, known: &Known<'_, 't>, leaf: &Leaf<'t>) -> Conditions {
         let Some(given) = &leaf.of.contexts else {
             return Conditions::default();
         };
         let contexts = known.contexts(given);
-        let each = contexts.comparisons.iter().map(|comparisons| {
-            let each = comparisons.iter().filter_map(|comparison| {
-                let value = comparison.value;
-                let field = self.laid.last(value, &self.valid_if, self.entry);
-                if field.is_none() {
+        if contexts.is_wrong.get() {
+            return Conditions::default();
+        }
+        let mut all = Vec::with_capacity(contexts.comparisons.len());
+        for comparisons in &contexts.comparisons {
+            let mut each = Vec::with_capacity(comparisons.len());
+            for Comparison { value, range, .. } in comparisons {
+                let found = self.laid.last(*value, &self.valid_if, self.entry);
+                if found.is_none() {
                     let what = format!(
                         "has a calibrator by {:?}, which does not stand before",
-                        clipped(&known.name(value))
+                        clipped(&known.name(*value))
                     );
                     let remedy =
                         "put the parameter of the context in front, in this container or its base";
                     self.entry.problem(what, remedy);
                 }
-                Some(Condition {
-                    field: field?,
-                    range: comparison.range,
-                })
-            });
-            each.collect()
-        });
-        each.collect()
+                let clear = found.filter(|_| self.laid.is_clear(*value, &self.valid_if));
+                let Some(field) = clear else {
+                    contexts.is_wrong.set(true);
+                    return Conditions::default();
+                };
+                let range = *range;
+                each.push(Condition { field, range });
+            }
+            all.push(each);
+        }
+        all.into()
     }
 
     /// A size that a field before says.

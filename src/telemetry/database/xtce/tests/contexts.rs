@@ -1,7 +1,7 @@
 //! Calibrators that depend on other parameters of the packet.
 
 use super::refused::each_says;
-use super::{Database, good, text, with};
+use super::{Database, good, text, with, wrong};
 use crate::telemetry::database::Found;
 use crate::telemetry::packet::Part;
 use crate::telemetry::testing::{Chance, packet};
@@ -65,7 +65,7 @@ fn slopes(database: &Database, data: &[u8]) -> Vec<Option<f64>> {
                 Found::Value(raw) => raw.number(),
                 _ => None,
             };
-            let context = Some(parameter.context(context));
+            let context = parameter.context(context);
             let value = number.map(|number| (number, parameter.calibrated(number, context)));
             all.push(value.map(|(number, value)| value.unwrap() / number));
         }
@@ -102,11 +102,16 @@ fn the_first_context_that_holds_says_the_calibrator() {
     let said: Vec<&str> = x.contexts.iter().map(|context| &*context.when).collect();
     assert_eq!(
         said,
-        ["MODE = 1", "MODE = 2 and N >= 10", "MODE = 2", "N = 32"]
+        [
+            r#""MODE" = 1"#,
+            r#""MODE" = 2 and "N" >= 10"#,
+            r#""MODE" = 2"#,
+            r#""N" = 32"#
+        ]
     );
     // Who does not know the packet does not know the calibrator.
     assert_eq!(x.calibrated(4.0, None), None);
-    assert_eq!(x.calibrated(4.0, Some("MODE = 9")), None);
+    assert_eq!(x.calibrated(4.0, Some(9)), None);
 }
 
 #[test]
@@ -160,7 +165,7 @@ fn what_is_wrong_with_a_context_is_said() {
         |criteria: &str| database(&context(criteria, 2), &entries(&["MODE", "N", "DATA", "X"]));
     let later = |names: &[&str]| database(&context(&is("N", "1"), 2), &entries(names));
     let or = "<BooleanExpression><ORedConditions/></BooleanExpression>";
-    let many: String = (0..65).map(|_| context(&is("N", "1"), 2)).collect();
+    let many = many_contexts() + &context(&is("N", "1"), 2);
     let enumerated = with(&format!(
         "<EnumeratedParameterType name=\"T\"><IntegerDataEncoding><ContextCalibratorList>{}</ContextCalibratorList></IntegerDataEncoding>\
          <EnumerationList><Enumeration value=\"1\" label=\"on\"/></EnumerationList></EnumeratedParameterType>",
@@ -174,6 +179,13 @@ fn what_is_wrong_with_a_context_is_said() {
         (
             of(&is("DATA", "1")),
             "Comparison: compares a text; compare a number",
+        ),
+        (
+            of(&is("GONE", "1")).replace(
+                "<Parameter name=\"X\" parameterTypeRef=\"T\"/>",
+                "<Parameter name=\"X\" parameterTypeRef=\"U8\"/>",
+            ),
+            "ContextMatch/Comparison: has parameterRef = \"GONE\", which is nowhere; name a Parameter",
         ),
         (
             of(&is("N", "low")),
@@ -243,6 +255,59 @@ fn what_is_wrong_with_a_context_is_said() {
             "MathOperationCalibrator: is not supported",
         ),
     ]);
+}
+
+/// Many comparisons with `N`.
+fn many_contexts() -> String {
+    (1..=64).fold(String::new(), |all, n: u32| {
+        all + &context(&is("N", &n.to_string()), 2)
+    })
+}
+
+/// A database of many contexts, and so many more containers in which `X` is repeated behind other entries.
+fn repeated(count: u32, before: &str) -> String {
+    let containers = (0..count).fold("<ContainerSet>".to_owned(), |all, n| {
+        all + &format!(
+            "<SequenceContainer name=\"C{n}\" abstract=\"true\"><EntryList>{before}<ParameterRefEntry parameterRef=\"X\"><RepeatEntry>\
+             <Count><FixedValue>4090</FixedValue></Count></RepeatEntry></ParameterRefEntry></EntryList></SequenceContainer>"
+        )
+    });
+    database(&many_contexts(), &entries(&["N", "X"])).replace("<ContainerSet>", &containers)
+}
+
+/// A parameter that does not stand before is said of a type once, wherever its fields are and whatever else it asks for.
+#[test]
+fn what_does_not_stand_before_is_said_once_of_a_type() {
+    let perhaps = "<ParameterRefEntry parameterRef=\"N\"><IncludeCondition><Comparison parameterRef=\"MODE\" value=\"high\"/>\
+        </IncludeCondition></ParameterRefEntry>";
+    for (before, wanted) in [
+        (
+            String::new(),
+            "has a calibrator by \"N\", which does not stand before",
+        ),
+        (
+            entries(&["MODE", "N"]) + perhaps,
+            "is by \"N\", which stands before more than once, at last under a condition",
+        ),
+    ] {
+        let said = wrong(&repeated(30, &before));
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+/// Comparisons of contexts are of those that have a bound, in each container that has them.
+#[test]
+fn comparisons_of_contexts_have_a_bound_together() {
+    // 261,760 in each, and 64 in the packet.
+    let with = |count| repeated(count, &entries(&["N"]));
+    good(&with(2));
+    let said = wrong(&with(3));
+    assert!(
+        said.contains("is one of containers with more than 524288 comparisons together"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 /// Each of two parameters decides what the other one means: one of them stands behind the other, whichever values are meant.
