@@ -4,8 +4,9 @@
 //! `absolute`, or by more than `percent` of the last value that passed; where both are given, either is enough. A bool
 //! passes when it changes. A bad sample after a bad one has no value to compare and is left out. `max_silence_ms` lets
 //! one sample through when the channel has been silent for that long, by the time of its samples: the heartbeat needs
-//! samples to come in. A value that is not finite passes when the last one was finite, and the other way round. Frames
-//! and gaps pass; after a gap the next sample of each channel of the stream passes, as for a new start.
+//! samples to come in. A value that is not finite passes when the last one was finite, and the other way round. A value
+//! that another curve of the telemetry database is meant for passes, too: as calibrated it may be far from the last one.
+//! Frames and gaps pass; after a gap the next sample of each channel of the stream passes, as for a new start.
 
 use super::channels::PerChannel;
 use super::glob::Globs;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 struct Last {
     value: Value,
     quality: Quality,
+    /// Which curve is meant.
+    context: Option<u128>,
     at_ns: u64,
     /// How many gaps the stream had had.
     gaps: u64,
@@ -74,6 +77,7 @@ impl Deadband {
         let silent_ns = now.at_ns.saturating_sub(last.at_ns);
         if last.gaps != now.gaps
             || last.quality != now.quality
+            || last.context != now.context
             || self.max_silence_ns.is_some_and(|max| silent_ns >= max)
         {
             return true;
@@ -119,6 +123,7 @@ impl Transform for Deadband {
                 let now = Last {
                     value: *value,
                     quality: *quality,
+                    context: channel.context(),
                     at_ns: record.monotonic_ns,
                     gaps,
                 };
@@ -139,7 +144,7 @@ impl Transform for Deadband {
 
 #[cfg(test)]
 mod tests {
-    use crate::record::{Quality, Record, Value};
+    use crate::record::{Body, Quality, Record, Value};
     use crate::transforms::testing::*;
 
     fn passed(config: &str, input: &[f64]) -> String {
@@ -205,6 +210,23 @@ mod tests {
             10,
             "the batch was dropped by this test, not by the transform"
         );
+    }
+
+    /// The same number of another gain is another value.
+    #[test]
+    fn a_value_of_another_curve_passes() {
+        let each = [1, 1, 2, 2, 1].map(|context| in_context(int("x", 10), context));
+        let mut rig = Rig::new("deadband", "absolute = 100");
+        let passed = rig.apply(each.into());
+        let contexts: Vec<Option<u128>> = passed[0]
+            .records
+            .iter()
+            .map(|record| match &record.body {
+                Body::Sample { channel, .. } => channel.context(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(contexts, [Some(1), Some(2), Some(1)]);
     }
 
     #[test]
