@@ -290,6 +290,7 @@ struct Agent {
     running: Running,
     outlet: Outlet,
     slabs: Slabs,
+    stream: Arc<str>,
     channel: Arc<Channel>,
     ledger: Arc<Ledger>,
     packets: Packets,
@@ -318,6 +319,7 @@ impl Agent {
             runtime,
             running,
             slabs: Slabs::default(),
+            stream: "radio".into(),
             channel: Arc::new(channel),
             ledger: Arc::default(),
             packets,
@@ -330,6 +332,7 @@ impl Agent {
             runtime,
             outlet,
             slabs,
+            stream,
             channel,
             ledger,
             ..
@@ -347,7 +350,7 @@ impl Agent {
                     reply: None,
                 };
                 let batch = Batch {
-                    stream: Arc::from("radio"),
+                    stream: Arc::clone(stream),
                     class: Class::Normal,
                     records: Arc::new(vec![record]),
                     ack: Ack::new(ledger, 1),

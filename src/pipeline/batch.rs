@@ -76,8 +76,11 @@ impl Ledger {
 enum Owner {
     /// The source of the records.
     Source { ledger: Arc<Ledger>, records: u64 },
-    /// The batches that a transform made this one from.
-    Inputs(Vec<Ack>),
+    /// The batches that a transform made this one from: most often two at most.
+    Inputs {
+        few: [Option<Ack>; 2],
+        more: Vec<Ack>,
+    },
 }
 
 #[derive(Debug)]
@@ -100,8 +103,11 @@ impl Drop for Shared {
                 ledger.resolved.notify_one();
             }
             // Where this batch failed, the inputs are dropped without `done`, and so fail.
-            Owner::Inputs(inputs) if !failed => inputs.drain(..).for_each(Ack::done),
-            Owner::Inputs(_) => {}
+            Owner::Inputs { few, more } if !failed => {
+                let few = few.iter_mut().filter_map(Option::take);
+                few.chain(more.drain(..)).for_each(Ack::done);
+            }
+            Owner::Inputs { .. } => {}
         }
     }
 }
@@ -129,13 +135,14 @@ impl Ack {
 
     /// The acknowledgement of a batch that was made from several others: each of `inputs` is done when it is, and fails
     /// when it fails.
-    pub fn all(mut inputs: Vec<Ack>) -> Ack {
-        match inputs.pop() {
-            Some(only) if inputs.is_empty() => only,
-            last => {
-                inputs.extend(last);
-                Ack::owned_by(Owner::Inputs(inputs))
-            }
+    pub fn all(inputs: impl IntoIterator<Item = Ack>) -> Ack {
+        let mut inputs = inputs.into_iter().fuse();
+        match [inputs.next(), inputs.next()] {
+            [Some(only), None] => only,
+            few => Ack::owned_by(Owner::Inputs {
+                few,
+                more: inputs.collect(),
+            }),
         }
     }
 
@@ -209,7 +216,7 @@ mod tests {
     fn a_merged_ack_releases_every_input_and_only_when_all_parties_are_done() {
         let (ledger, first) = ack(5);
         let second = Ack::new(&ledger, 2);
-        let merged = Ack::all(vec![first, second]);
+        let merged = Ack::all([first, second]);
         let party = merged.clone();
         merged.done();
         assert_eq!((ledger.released(), ledger.pending()), (0, 7));
@@ -221,14 +228,28 @@ mod tests {
     fn a_merged_ack_that_is_dropped_fails_every_input() {
         let (ledger, first) = ack(5);
         let second = Ack::new(&ledger, 2);
-        drop(Ack::all(vec![first, second]));
+        drop(Ack::all([first, second]));
         assert_eq!((ledger.released(), ledger.failed()), (0, 7));
+    }
+
+    #[test]
+    fn a_merged_ack_is_of_any_number_of_inputs() {
+        for count in 0..6 {
+            let ledger = Arc::new(Ledger::default());
+            let merged = || Ack::all((0..count).map(|_| Ack::new(&ledger, 3)));
+            let kept = merged();
+            assert_eq!(ledger.pending(), 3 * count);
+            kept.done();
+            assert_eq!((ledger.released(), ledger.failed()), (3 * count, 0));
+            drop(merged());
+            assert_eq!((ledger.released(), ledger.failed()), (3 * count, 3 * count));
+        }
     }
 
     #[test]
     fn an_input_held_for_later_stays_pending_while_its_other_part_is_done() {
         let (ledger, held) = ack(5);
-        let merged = Ack::all(vec![held.clone(), Ack::new(&ledger, 1)]);
+        let merged = Ack::all([held.clone(), Ack::new(&ledger, 1)]);
         merged.done();
         assert_eq!((ledger.released(), ledger.pending()), (1, 5));
         held.done();

@@ -139,7 +139,7 @@ impl LeftOut {
             class: self.class,
             records: Arc::new(vec![record]),
             // Nobody waits for it: what it stands for is acknowledged.
-            ack: Ack::all(Vec::new()),
+            ack: Ack::all([]),
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::channels::PerChannel;
 use super::database::Watched;
 use super::glob::Globs;
+use super::streams::Streams;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
 use crate::record::{Body, Calibration, Channel, Class, Kind, Quality, Record, Value};
@@ -20,7 +21,8 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Calibrate {
-    name: String,
+    /// Those of alarms.
+    streams: Streams,
     channels: Globs,
     watched: Watched,
     states: PerChannel<State>,
@@ -91,7 +93,7 @@ impl Calibrate {
         let channels = Globs::read(section, "channels");
         let tally = Arc::default();
         Some(Calibrate {
-            name: name.to_owned(),
+            streams: Streams::new(name),
             channels,
             watched: Watched::configure(name, section, &tally)?,
             states: PerChannel::new(),
@@ -182,7 +184,10 @@ impl Transform for Calibrate {
     fn apply(&mut self, mut batch: Batch, out: &mut Vec<Batch>) {
         let database = self.watched.current();
         let states = self.states.stream(&batch.stream);
-        let mut made = Made::default();
+        let mut made = Made {
+            records: Vec::with_capacity(batch.records.len()),
+            ..Made::default()
+        };
         for record in batch.records.iter() {
             let state = match &record.body {
                 Body::Sample { channel, .. } if self.channels.matches(&channel.name) => {
@@ -203,7 +208,7 @@ impl Transform for Calibrate {
             self.tally.add(reason, count);
         }
         let alarms = (!made.alarms.is_empty()).then(|| Batch {
-            stream: format!("{}.{}", batch.stream, self.name).into(),
+            stream: self.streams.of(&batch.stream),
             class: Class::Critical,
             records: Arc::new(made.alarms),
             ack: batch.ack.clone(),
@@ -215,7 +220,7 @@ impl Transform for Calibrate {
 
     fn another(&self) -> Option<Calibrate> {
         Some(Calibrate {
-            name: self.name.clone(),
+            streams: self.streams.clone(),
             channels: self.channels.clone(),
             watched: self.watched.clone(),
             states: PerChannel::new(),

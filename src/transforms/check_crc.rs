@@ -7,6 +7,7 @@
 
 use super::channels::PerChannel;
 use super::glob::Globs;
+use super::streams::Streams;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
 use crate::record::{Body, Cause, Channel, Class, Gap, Quality, Record};
@@ -34,7 +35,8 @@ enum Wrong {
 
 #[derive(Debug)]
 pub(super) struct CheckCrc {
-    name: String,
+    /// Those of frames that are set aside.
+    streams: Streams,
     channels: Globs,
     algorithm: String,
     crc: Crc,
@@ -66,7 +68,7 @@ impl CheckCrc {
         let policy = section.choice("on_failure", &policies, Policy::Drop);
         let (algorithm, crc) = algorithm(section)?;
         Some(CheckCrc {
-            name: name.to_owned(),
+            streams: Streams::new(name),
             channels,
             algorithm,
             crc,
@@ -219,7 +221,7 @@ impl Transform for CheckCrc {
             return;
         };
         let aside = (self.policy == Policy::Quarantine).then(|| Batch {
-            stream: format!("{}.{}", batch.stream, self.name).into(),
+            stream: self.streams.of(&batch.stream),
             class: Class::Bulk,
             records: Arc::new(sorted.set_aside),
             ack: batch.ack.clone(),
@@ -231,7 +233,7 @@ impl Transform for CheckCrc {
 
     fn another(&self) -> Option<CheckCrc> {
         Some(CheckCrc {
-            name: self.name.clone(),
+            streams: self.streams.clone(),
             channels: self.channels.clone(),
             algorithm: self.algorithm.clone(),
             crc: self.crc.clone(),

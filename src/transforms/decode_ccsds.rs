@@ -11,13 +11,14 @@ mod configure;
 mod packets;
 
 use super::glob::Globs;
+use super::streams::Streams;
 use crate::pipeline::{Ack, Batch, Transform};
 use crate::record::{Body, Class, Quality, Record};
 use crate::stats::Tally;
 use crate::telemetry::Counts;
 use crate::telemetry::ccsds::{Decoder, Settings};
 use packets::Packets;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Most channels, over all streams, that have a decoder in a worker. Frames of others pass unchanged.
@@ -28,11 +29,14 @@ const HELD_BATCHES_MAX: usize = 1024;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct DecodeCcsds {
-    name: String,
     channels: Globs,
     settings: Settings,
     quarantine: bool,
-    decoders: BTreeMap<(Arc<str>, String), Link>,
+    links: Vec<Link>,
+    /// `SOURCE.NAME` and `SOURCE.NAME.refused`.
+    streams: [Streams; 2],
+    /// As many records as a batch gave at most, of late: room for as many is made at once.
+    usual: usize,
     packets: Box<Packets>,
     held: VecDeque<Ack>,
     tally: Arc<Tally>,
@@ -41,6 +45,9 @@ pub(super) struct DecodeCcsds {
 /// What comes in on one channel.
 #[derive(Debug)]
 struct Link {
+    stream: Arc<str>,
+    /// Name of the channel.
+    channel: String,
     decoder: Decoder,
     class: Class,
     /// Monotonic and wall time of what came last, in nanoseconds.
@@ -69,18 +76,25 @@ impl DecodeCcsds {
         let Body::Frame { channel, bytes, .. } = &record.body else {
             return false;
         };
-        let key = (Arc::clone(&batch.stream), channel.name.clone());
-        if !self.decoders.contains_key(&key) && self.decoders.len() >= DECODERS_MAX {
-            self.tally.add("undecoded", 1);
-            return false;
-        }
         let now = (record.monotonic_ns, record.wall_ns);
-        let link = self.decoders.entry(key).or_insert_with(|| Link {
-            decoder: Decoder::new(self.settings.clone()),
-            class: batch.class,
-            at: now,
-            told: Counts::default(),
-        });
+        let is_it = |link: &Link| link.channel == channel.name && link.stream == batch.stream;
+        let at = self.links.iter().position(is_it);
+        if at.is_none() {
+            if self.links.len() >= DECODERS_MAX {
+                self.tally.add("undecoded", 1);
+                return false;
+            }
+            self.links.push(Link {
+                stream: Arc::clone(&batch.stream),
+                channel: channel.name.clone(),
+                decoder: Decoder::new(self.settings.clone()),
+                class: batch.class,
+                at: now,
+                told: Counts::default(),
+            });
+        }
+        let at = at.unwrap_or(self.links.len() - 1);
+        let link = &mut self.links[at];
         link.class = batch.class;
         let from_ns = std::mem::replace(&mut link.at, now).0;
         let packets = &mut self.packets;
@@ -93,24 +107,17 @@ impl DecodeCcsds {
     }
 
     fn holds(&self) -> bool {
-        self.decoders.values().any(|link| link.decoder.holds())
+        self.links.iter().any(|link| link.decoder.holds())
     }
 
     /// Hands on what was made, with a share of `ack` each.
-    fn hand_on(&self, made: Made, of: (&Arc<str>, Class), ack: &Ack, out: &mut Vec<Batch>) {
+    fn hand_on(&mut self, made: Made, of: (&Arc<str>, Class), ack: &Ack, out: &mut Vec<Batch>) {
         let (stream, class) = of;
-        let each = [
-            (made.records, format!("{stream}.{}", self.name), class),
-            (
-                made.refused,
-                format!("{stream}.{}.refused", self.name),
-                Class::Bulk,
-            ),
-        ];
-        for (records, stream, class) in each {
+        let each = [(made.records, class), (made.refused, Class::Bulk)];
+        for ((records, class), streams) in each.into_iter().zip(&mut self.streams) {
             if !records.is_empty() {
                 out.push(Batch {
-                    stream: stream.into(),
+                    stream: streams.of(stream),
                     class,
                     records: Arc::new(records),
                     ack: ack.clone(),
@@ -139,12 +146,17 @@ impl Transform for DecodeCcsds {
             out.push(batch);
             return;
         }
-        let (mut passed, mut made) = (Vec::new(), Made::default());
+        let mut passed = Vec::new();
+        let mut made = Made {
+            records: Vec::with_capacity(self.usual),
+            refused: Vec::new(),
+        };
         for record in batch.records.iter() {
             if !self.is_meant(record) || !self.decode(&batch, record, &mut made) {
                 passed.push(record.clone());
             }
         }
+        self.usual = made.records.len().max(self.usual - self.usual / 64);
         let source = (Arc::clone(&batch.stream), batch.class);
         let made_any = !made.records.is_empty() || !made.refused.is_empty();
         let holds = self.holds();
@@ -156,12 +168,9 @@ impl Transform for DecodeCcsds {
             out.push(batch);
         }
         if made_any {
-            let mut inputs: Vec<Ack> = self.held.drain(..).collect();
-            if holds {
-                self.held.push_back(own.clone());
-            }
-            inputs.push(own);
-            let ack = Ack::all(inputs);
+            let kept = holds.then(|| own.clone());
+            let ack = Ack::all(self.held.drain(..).chain([own]));
+            self.held.extend(kept);
             self.hand_on(made, (&source.0, source.1), &ack, out);
             ack.done();
         } else if holds {
@@ -178,9 +187,8 @@ impl Transform for DecodeCcsds {
     }
 
     fn flush(&mut self, out: &mut Vec<Batch>) {
-        let ack = Ack::all(self.held.drain(..).collect());
-        let decoders = std::mem::take(&mut self.decoders);
-        for ((stream, _), mut link) in decoders {
+        let ack = Ack::all(self.held.drain(..));
+        for mut link in std::mem::take(&mut self.links) {
             let mut made = Made::default();
             let packets = &mut self.packets;
             let (from_ns, at) = (link.at.0, link.at);
@@ -188,18 +196,19 @@ impl Transform for DecodeCcsds {
                 packets.take(event, from_ns, at, None, &mut made);
             });
             link.tell(&self.tally);
-            self.hand_on(made, (&stream, link.class), &ack, out);
+            self.hand_on(made, (&link.stream, link.class), &ack, out);
         }
         ack.done();
     }
 
     fn another(&self) -> Option<DecodeCcsds> {
         Some(DecodeCcsds {
-            name: self.name.clone(),
             channels: self.channels.clone(),
             settings: self.settings.clone(),
             quarantine: self.quarantine,
-            decoders: BTreeMap::new(),
+            links: Vec::new(),
+            streams: self.streams.clone(),
+            usual: 0,
             packets: Box::new(self.packets.another()),
             held: VecDeque::new(),
             tally: Arc::clone(&self.tally),

@@ -6,6 +6,7 @@
 
 use super::database::Watched;
 use super::glob::Globs;
+use super::streams::Streams;
 use crate::config::Section;
 use crate::pipeline::{Batch, Transform};
 use crate::record::{Body, Calibration, Channel, Kind, Quality, Record, Value};
@@ -29,7 +30,7 @@ struct FieldChannels {
 
 #[derive(Debug)]
 pub(super) struct Extract {
-    name: String,
+    streams: Streams,
     channels: Globs,
     watched: Watched,
     /// Whether packets that were read are left out.
@@ -53,7 +54,7 @@ impl Extract {
         let drop = section.choice("packets", &[("pass", false), ("drop", true)], false);
         let tally = Arc::default();
         Some(Extract {
-            name: name.to_owned(),
+            streams: Streams::new(name),
             channels,
             watched: Watched::configure(name, section, &tally)?,
             drop,
@@ -192,7 +193,7 @@ impl Transform for Extract {
         }
         if !found.is_empty() {
             out.push(Batch {
-                stream: format!("{}.{}", batch.stream, self.name).into(),
+                stream: self.streams.of(&batch.stream),
                 class: batch.class,
                 records: Arc::new(found),
                 ack: batch.ack.clone(),
@@ -207,7 +208,7 @@ impl Transform for Extract {
 
     fn another(&self) -> Option<Extract> {
         Some(Extract {
-            name: self.name.clone(),
+            streams: self.streams.clone(),
             channels: self.channels.clone(),
             watched: self.watched.clone(),
             made: None,

@@ -20,6 +20,8 @@ mod glob;
 mod inflate;
 mod rename;
 mod scale;
+#[cfg(feature = "telemetry")]
+mod streams;
 mod units;
 mod window;
 

@@ -106,7 +106,7 @@ impl Transform for Hold {
             stream: "s.h".into(),
             class: Class::Normal,
             records: Arc::new(records.collect()),
-            ack: Ack::all(held.into_iter().map(|b| b.ack).collect()),
+            ack: Ack::all(held.into_iter().map(|b| b.ack)),
         });
     }
 }

@@ -1,7 +1,7 @@
 //! The table of a `decode_ccsds`.
 
 use super::packets::{Channels, Packets, Time};
-use super::{DecodeCcsds, Globs};
+use super::{DecodeCcsds, Globs, Streams};
 use crate::config::Section;
 use crate::slabs::Slabs;
 use crate::stats::Tally;
@@ -12,7 +12,7 @@ use crate::telemetry::packet::{HEADER_BYTES, PACKET_BYTES_MAX};
 use crate::telemetry::pus::Issue;
 use crate::telemetry::sync::{self, Marker};
 use crate::telemetry::time::{Code, Epoch};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Longest frame unless configured, in bytes.
@@ -67,7 +67,6 @@ impl DecodeCcsds {
         let quarantine = section.choice("on_failure", &policies, false);
         let tally = Arc::<Tally>::default();
         Some(DecodeCcsds {
-            name: name.to_owned(),
             channels,
             settings: Settings {
                 input: input?,
@@ -75,7 +74,9 @@ impl DecodeCcsds {
                 join_segments,
             },
             quarantine,
-            decoders: BTreeMap::new(),
+            links: Vec::new(),
+            streams: [Streams::new(name), Streams::new(format!("{name}.refused"))],
+            usual: 0,
             packets: Box::new(Packets {
                 secondary,
                 time,

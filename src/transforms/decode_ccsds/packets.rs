@@ -158,18 +158,20 @@ impl Packets {
                 first,
                 lost,
             } => {
-                let what = match counter {
-                    Counter::Channel(channel) => {
-                        format!("spacecraft {spacecraft} virtual channel {channel} frames")
+                let detail = match counter {
+                    Counter::Channel(channel) => format!(
+                        "spacecraft {spacecraft} virtual channel {channel} frames from count {first} on"
+                    ),
+                    Counter::Apid(apid) => {
+                        format!("spacecraft {spacecraft} apid {apid} packets from count {first} on")
                     }
-                    Counter::Apid(apid) => format!("spacecraft {spacecraft} apid {apid} packets"),
                 };
                 made.records.push(at(Body::Gap(Gap {
                     from_ns,
                     to_ns: now.0,
                     cause: Cause::Sequence,
                     lost: Some(u64::from(lost)),
-                    detail: format!("{what} from count {first} on"),
+                    detail,
                 })));
             }
             // Not wrong, only not meant.
