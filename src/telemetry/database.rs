@@ -255,12 +255,15 @@ fn is_index(part: &str) -> bool {
 impl Packet {
     /// Reads all fields of a packet, in order; each with the context of its value, by its place among those of the parameter.
     pub fn read<'a>(&'a self, bytes: &[u8], mut out: impl FnMut(&'a Field, Found, Option<usize>)) {
+        // What was before is noted where a field looks back; most packets have none, and need no list.
         let looks_back = |field: &Field| {
             field.extent.is_some() || !field.valid_if.is_empty() || !field.contexts.is_empty()
         };
         let is_kept = self.fields.iter().any(looks_back);
-        let room = if is_kept { self.fields.len() } else { 0 };
-        let mut before: Vec<Before> = Vec::with_capacity(room);
+        let mut before: Vec<Before> = Vec::new();
+        if is_kept {
+            before.reserve_exact(self.fields.len());
+        }
         let mut left = VALUE_BYTES_MAX;
         for field in &self.fields {
             let (mut found, end_bits) = match all_hold(&field.valid_if, &before) {

@@ -25,6 +25,8 @@ use std::sync::Arc;
 const DECODERS_MAX: usize = 16;
 /// Most batches whose acks wait in a worker.
 const HELD_BATCHES_MAX: usize = 1024;
+/// Most records for which room is kept from batch to batch.
+const ROOM_RECORDS_MAX: usize = 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,8 +37,9 @@ pub(super) struct DecodeCcsds {
     links: Vec<Link>,
     /// `SOURCE.NAME` and `SOURCE.NAME.refused`.
     streams: [Streams; 2],
-    /// As many records as a batch gave at most, of late: room for as many is made at once.
-    usual: usize,
+    /// Empty between batches. What goes on is a list of its own, as long as it has to be: one that grew as records came would
+    /// be allocated several times, and one with room for the most there ever were would carry that from queue to queue.
+    made: Made,
     packets: Box<Packets>,
     held: VecDeque<Ack>,
     tally: Arc<Tally>,
@@ -78,8 +81,9 @@ impl DecodeCcsds {
         };
         let now = (record.monotonic_ns, record.wall_ns);
         let is_it = |link: &Link| link.channel == channel.name && link.stream == batch.stream;
-        let at = self.links.iter().position(is_it);
-        if at.is_none() {
+        let at = if let Some(at) = self.links.iter().position(is_it) {
+            at
+        } else {
             if self.links.len() >= DECODERS_MAX {
                 self.tally.add("undecoded", 1);
                 return false;
@@ -92,8 +96,8 @@ impl DecodeCcsds {
                 at: now,
                 told: Counts::default(),
             });
-        }
-        let at = at.unwrap_or(self.links.len() - 1);
+            self.links.len() - 1
+        };
         let link = &mut self.links[at];
         link.class = batch.class;
         let from_ns = std::mem::replace(&mut link.at, now).0;
@@ -111,17 +115,24 @@ impl DecodeCcsds {
     }
 
     /// Hands on what was made, with a share of `ack` each.
-    fn hand_on(&mut self, made: Made, of: (&Arc<str>, Class), ack: &Ack, out: &mut Vec<Batch>) {
+    fn hand_on(
+        &mut self,
+        made: &mut Made,
+        of: (&Arc<str>, Class),
+        ack: &Ack,
+        out: &mut Vec<Batch>,
+    ) {
         let (stream, class) = of;
-        let each = [(made.records, class), (made.refused, Class::Bulk)];
+        let each = [(&mut made.records, class), (&mut made.refused, Class::Bulk)];
         for ((records, class), streams) in each.into_iter().zip(&mut self.streams) {
             if !records.is_empty() {
                 out.push(Batch {
                     stream: streams.of(stream),
                     class,
-                    records: Arc::new(records),
+                    records: Arc::new(records.drain(..).collect()),
                     ack: ack.clone(),
                 });
+                records.shrink_to(ROOM_RECORDS_MAX);
             }
         }
     }
@@ -147,16 +158,12 @@ impl Transform for DecodeCcsds {
             return;
         }
         let mut passed = Vec::new();
-        let mut made = Made {
-            records: Vec::with_capacity(self.usual),
-            refused: Vec::new(),
-        };
+        let mut made = std::mem::take(&mut self.made);
         for record in batch.records.iter() {
             if !self.is_meant(record) || !self.decode(&batch, record, &mut made) {
                 passed.push(record.clone());
             }
         }
-        self.usual = made.records.len().max(self.usual - self.usual / 64);
         let source = (Arc::clone(&batch.stream), batch.class);
         let made_any = !made.records.is_empty() || !made.refused.is_empty();
         let holds = self.holds();
@@ -171,7 +178,7 @@ impl Transform for DecodeCcsds {
             let kept = holds.then(|| own.clone());
             let ack = Ack::all(self.held.drain(..).chain([own]));
             self.held.extend(kept);
-            self.hand_on(made, (&source.0, source.1), &ack, out);
+            self.hand_on(&mut made, (&source.0, source.1), &ack, out);
             ack.done();
         } else if holds {
             self.held.push_back(own);
@@ -184,6 +191,7 @@ impl Transform for DecodeCcsds {
             own.done();
             self.held.drain(..).for_each(Ack::done);
         }
+        self.made = made;
     }
 
     fn flush(&mut self, out: &mut Vec<Batch>) {
@@ -196,7 +204,7 @@ impl Transform for DecodeCcsds {
                 packets.take(event, from_ns, at, None, &mut made);
             });
             link.tell(&self.tally);
-            self.hand_on(made, (&link.stream, link.class), &ack, out);
+            self.hand_on(&mut made, (&link.stream, link.class), &ack, out);
         }
         ack.done();
     }
@@ -208,7 +216,7 @@ impl Transform for DecodeCcsds {
             quarantine: self.quarantine,
             links: Vec::new(),
             streams: self.streams.clone(),
-            usual: 0,
+            made: Made::default(),
             packets: Box::new(self.packets.another()),
             held: VecDeque::new(),
             tally: Arc::clone(&self.tally),

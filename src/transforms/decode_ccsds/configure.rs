@@ -1,7 +1,7 @@
 //! The table of a `decode_ccsds`.
 
 use super::packets::{Channels, Packets, Time};
-use super::{DecodeCcsds, Globs, Streams};
+use super::{DecodeCcsds, Globs, Made, Streams};
 use crate::config::Section;
 use crate::slabs::Slabs;
 use crate::stats::Tally;
@@ -76,7 +76,7 @@ impl DecodeCcsds {
             quarantine,
             links: Vec::new(),
             streams: [Streams::new(name), Streams::new(format!("{name}.refused"))],
-            usual: 0,
+            made: Made::default(),
             packets: Box::new(Packets {
                 secondary,
                 time,

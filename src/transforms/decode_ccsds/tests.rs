@@ -1,7 +1,9 @@
+use super::ROOM_RECORDS_MAX;
 use crate::pipeline::{Batch, Transform as _};
-use crate::record::{Body, Class};
+use crate::record::{Body, Class, Record};
 use crate::telemetry::packet::Part;
 use crate::telemetry::testing::{Bits, Sender, packet};
+use crate::transforms::Transform;
 use crate::transforms::testing::*;
 
 const FRAMES: &str = "layer = 'frames'\n";
@@ -105,6 +107,27 @@ fn refused_frames_are_counted_and_set_aside_on_request() {
             assert_eq!(names(std::slice::from_ref(aside)), "radio!");
             assert_eq!(payloads(aside), [frames[1].clone()]);
         }
+    }
+}
+
+/// What one large batch took is not taken for each small one after it, neither in what goes on nor here.
+#[test]
+fn lists_are_as_long_as_what_they_hold() {
+    let mut rig = Rig::new("decode_ccsds", FRAMES);
+    let mut records: Vec<Record> = frames(&numbered(3000))
+        .iter()
+        .map(|frame| framed(1, "radio", frame))
+        .collect();
+    let last = records.split_off(records.len() - 2);
+    for (records, least) in [(records, 2900), (last, 1)] {
+        let out = rig.apply(records);
+        let made = &out[0].records;
+        assert!(made.len() >= least, "{} packets", made.len());
+        assert_eq!(made.capacity(), made.len());
+        let Transform::DecodeCcsds(inner) = &rig.transform else {
+            panic!("of another type");
+        };
+        assert!(inner.made.records.capacity() <= ROOM_RECORDS_MAX);
     }
 }
 
