@@ -3,9 +3,8 @@
 use super::LENGTH_BYTES;
 use dunlin_ring::{Batch, Consumer};
 use std::io::{self, IoSlice};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::net::unix::WriteHalf;
 
 /// Messages that are handed to the kernel at once: a kibibyte of addresses, which each viewer's task has room for.
 const MESSAGES: usize = 32;
@@ -29,7 +28,7 @@ pub(super) async fn show(mut stream: UnixStream, mut seat: Consumer) -> Consumer
 }
 
 /// Sends messages from where they lie, in front of each its length.
-pub(super) async fn send(to: &mut WriteHalf<'_>, batch: Batch<'_>) -> io::Result<()> {
+pub(super) async fn send(to: &mut (impl AsyncWrite + Unpin), batch: Batch<'_>) -> io::Result<()> {
     let mut messages = batch.iter();
     while messages.len() > 0 {
         let mut lengths = [[0; LENGTH_BYTES]; MESSAGES];
