@@ -198,7 +198,10 @@ impl Engine {
         let Some((id, path, positions)) = self.logs[victim as usize].oldest() else {
             return Ok(false);
         };
-        if !positions.is_empty() {
+        if positions.is_empty() {
+            // Released since it was looked at last: a start that does not find it must know that it was delivered.
+            self.logs[victim as usize].persist()?;
+        } else {
             let bytes = log::load(&self.shared, &path)?;
             let payload = self.gap(victim, why, &positions, &bytes, id);
             self.report_drop(victim, payload.as_deref(), positions.end)?;
@@ -207,9 +210,6 @@ impl Engine {
             if why == Why::Age {
                 self.shared.counters.frames_expired.add(frames);
             }
-        } else {
-            // Released since it was looked at last: a start that does not find it must know that it was delivered.
-            self.logs[victim as usize].persist()?;
         }
         self.logs[victim as usize].retire_oldest()?;
         Ok(true)

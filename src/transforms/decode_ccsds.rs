@@ -126,10 +126,12 @@ impl DecodeCcsds {
         let each = [(&mut made.records, class), (&mut made.refused, Class::Bulk)];
         for ((records, class), streams) in each.into_iter().zip(&mut self.streams) {
             if !records.is_empty() {
+                let mut own = Vec::with_capacity(records.len());
+                own.append(records);
                 out.push(Batch {
                     stream: streams.of(stream),
                     class,
-                    records: Arc::new(records.drain(..).collect()),
+                    records: Arc::new(own),
                     ack: ack.clone(),
                 });
                 records.shrink_to(ROOM_RECORDS_MAX);
