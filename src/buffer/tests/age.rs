@@ -81,6 +81,12 @@ fn a_segment_spans_a_quarter_of_the_time_to_live() {
         append(&mut engine, Class::Normal, "two");
         let found = engine.shared().stats().segments;
         assert_eq!(found, segments, "after {passed_ms} ms");
+        // Of its own age, not of the log's.
+        disk.set_moment(7, 5000 + passed_ms + TTL_MS / 4 - 1);
+        engine.expire().expect("nothing to drop");
+        append(&mut engine, Class::Normal, "three");
+        let found = engine.shared().stats().segments;
+        assert_eq!(found, 2, "after {passed_ms} ms and as many again");
     }
 }
 

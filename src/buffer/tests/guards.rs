@@ -175,6 +175,8 @@ fn a_flipped_bit_in_a_cursor_releases_nothing() {
 
 #[test]
 fn a_payload_is_no_longer_than_its_field_can_say() {
+    // A length has 24 bits.
+    assert_eq!(PAYLOAD_BYTES_MAX, 0xff_ffff);
     assert!(batch(PAYLOAD_BYTES_MAX).check(u64::MAX).is_ok());
     let error = batch(PAYLOAD_BYTES_MAX + 1).check(u64::MAX);
     let error = error.expect_err("one byte too many");

@@ -1,6 +1,7 @@
 //! What `inspect`, `verify` and `export` say is what a reader would see, and what lies on the disk.
 
 use super::super::engine::Engine;
+use super::super::fs::Storage as _;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Exported, Options, Policy, export, inspect, verify};
 use super::model::{DIR, open, options, release};
@@ -193,6 +194,36 @@ fn what_was_not_committed_is_torn_and_not_damaged() {
     assert_eq!((log.damage(), log.frames, report.is_sound()), (0, 1, true));
     assert_eq!((log.positions.clone(), log.lost.len()), (0..1, 0));
     assert_eq!(log.segments[0].torn_bytes, 48);
+}
+
+/// A gap frame without its commit is not there: the drop that it tells of was not done.
+#[test]
+fn a_gap_that_was_not_committed_is_torn() {
+    let disk = SimDisk::new();
+    let options = Options {
+        on_drop: Some(Arc::new(|_| Some(b"a gap...".to_vec()))),
+        ..options(Policy::DropOldest)
+    };
+    let dir = Path::new(DIR);
+    let (mut engine, _) = Engine::open(Arc::new(disk.clone()), dir, options).expect("a new store");
+    let large = "x".repeat(60_000);
+    for _ in 0..6 {
+        engine
+            .append(Class::Normal, &batch(&[&large]))
+            .expect("a drop");
+    }
+    drop(engine);
+    // The last segment is what made the drop necessary; the one before ends in the gap.
+    let mut files = segments(&disk);
+    let last = files.pop().expect("a segment");
+    disk.remove(&last).expect("a file");
+    disk.damage(&files[files.len() - 1], |stored| {
+        stored.truncate(stored.len() - 24);
+    });
+    let report = verify(&disk, dir).expect("a directory");
+    let log = &report.logs[1];
+    let segment = &log.segments[log.segments.len() - 1];
+    assert_eq!((segment.frames, segment.torn_bytes), (1, 16 + 8));
 }
 
 /// A damaged header costs no frame, and is told, in `verify` alone.
