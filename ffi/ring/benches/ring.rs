@@ -65,7 +65,7 @@ fn median(runs: &[f64]) -> f64 {
 }
 
 /// A table of rates; those of the peers, in their order.
-fn rates(what: &str, load: Load, peers: &[Peer]) -> Vec<f64> {
+fn rates<const N: usize>(what: &str, load: Load, peers: &[Peer]) -> Vec<f64> {
     let title = format!(
         "{} bytes, {what}, {} consumers, batches of {}",
         load.bytes, load.consumers, load.batch
@@ -77,7 +77,7 @@ fn rates(what: &str, load: Load, peers: &[Peer]) -> Vec<f64> {
     let mut runs = vec![Vec::new(); peers.len()];
     let mut copies = Vec::new();
     for _ in 0..ROUNDS {
-        copies.push(peers::memcpy(load));
+        copies.push(peers::memcpy::<N>(load));
         for ((_, peer), runs) in peers.iter().zip(&mut runs) {
             runs.push(peer(load).rate);
         }
@@ -149,21 +149,21 @@ fn main() {
     };
     if let Some(batch) = only {
         let short = load(64, batch, 3, SHORT);
-        rates("one thread", short, &alone::<64>());
-        rates("one thread each", short, &peers::<64>());
+        rates::<64>("one thread", short, &alone::<64>());
+        rates::<64>("one thread each", short, &peers::<64>());
         return;
     }
     let mut fast = Vec::new();
     for consumers in [1, 3] {
         for batch in BATCHES {
             let short = load(64, batch, consumers, SHORT);
-            rates("one thread", short, &alone::<64>());
-            fast = rates("one thread each", short, &peers::<64>());
+            rates::<64>("one thread", short, &alone::<64>());
+            fast = rates::<64>("one thread each", short, &peers::<64>());
             let frames = load(1115, batch, consumers, FRAMES);
             // Whole batches of these have to fit into what all peers have room for.
             if 2 * batch <= frames.room() {
-                rates("one thread", frames, &alone::<1115>());
-                rates("one thread each", frames, &peers::<1115>());
+                rates::<1115>("one thread", frames, &alone::<1115>());
+                rates::<1115>("one thread each", frames, &peers::<1115>());
             }
         }
     }

@@ -18,6 +18,12 @@ pub(crate) fn table(messages: usize) -> usize {
     SLAB_BYTES - ENTRY_BYTES * (messages + 1)
 }
 
+/// The messages of a slab whose table begins here.
+#[inline]
+pub(crate) fn messages(table: usize) -> usize {
+    (SLAB_BYTES - table) / ENTRY_BYTES - 1
+}
+
 #[inline]
 pub(crate) fn offset(entry: Entry) -> usize {
     usize::from(u16::from_ne_bytes(entry))

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use crate::batch::{Batch, ENTRY_BYTES, offset, table};
 use crate::bell::Waiter;
+use crate::memory::Slab;
 use crate::shared::{NOTHING, Shared, messages_of, position, slab_of};
 use crate::sync::{Arc, Ordering, fence, spin_loop, thread};
 use crate::{Idle, Pages, SPINS};
@@ -24,8 +25,9 @@ use crate::{Idle, Pages, SPINS};
 pub struct Consumer {
     pub(crate) shared: Arc<Shared>,
     seat: usize,
-    /// Where the slab that is held lies in the pool, and the position behind what was read of it.
+    /// The piece of the pool that is the slab that is held, where it lies, and the position behind what was read of it.
     pub(crate) piece: usize,
+    memory: Slab,
     pub(crate) position: u64,
     /// Where the producer was seen to be.
     seen: u64,
@@ -41,10 +43,12 @@ struct Found {
 
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, seat: usize) -> Consumer {
+        let memory = shared.pool.slab(0);
         Consumer {
             shared,
             seat,
             piece: 0,
+            memory,
             position: 0,
             seen: 0,
             lost: 0,
@@ -165,6 +169,7 @@ impl Consumer {
             slab = slab_of(self.seen) - self.shared.slabs() / 2;
         };
         self.piece = place.piece();
+        self.memory = self.shared.pool.slab(self.piece);
         self.position = position(slab, 0);
         self.shared.moved.ring();
     }
@@ -174,22 +179,21 @@ impl Consumer {
     fn lend(&mut self, found: &Found) -> Batch<'_> {
         let Found { from, to, lost } = *found;
         self.position += (to - from) as u64;
-        let pool = &self.shared.pool;
         let entries_bytes = table(from) + ENTRY_BYTES - table(to);
         #[cfg(loom)]
-        pool.read(self.piece, table(to), entries_bytes);
+        self.shared.pool.read(self.piece, table(to), entries_bytes);
         // SAFETY: these entries are published, or the zero, which is never written: the producer writes below them as long as
         // this piece is this slab's, and it takes no piece whose slab is held. This consumer holds the slab, until a later call on it, which its borrow in
         // the batch forbids. The pool lives as long as the consumer, and has the piece, which came from a place of the
         // window. A slab has fewer messages than entries fit into it.
-        let entries = unsafe { &*pool.at(self.piece, table(to), entries_bytes) };
+        let entries = unsafe { &*self.memory.at(table(to), entries_bytes) };
         let (entries, _) = entries.as_chunks();
         let end = offset(entries[0]);
         #[cfg(loom)]
-        pool.read(self.piece, 0, end);
+        self.shared.pool.read(self.piece, 0, end);
         // SAFETY: the messages up to the end of the last that was seen to be published, in front of which the producer does not write, for
         // the same reasons and as long. An end lies in the slab.
-        let bytes = unsafe { &*pool.at(self.piece, 0, end) };
+        let bytes = unsafe { &*self.memory.at(0, end) };
         Batch::new(bytes, entries, lost)
     }
 }

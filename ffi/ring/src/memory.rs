@@ -43,6 +43,15 @@ unsafe impl Send for Pool {}
 // SAFETY: as above; the other fields never change.
 unsafe impl Sync for Pool {}
 
+/// Where a slab of a pool lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slab(*mut u8);
+
+// SAFETY: an address, of memory that belongs to no thread. Whoever makes a reference of it says why nobody else writes there.
+unsafe impl Send for Slab {}
+// SAFETY: as above.
+unsafe impl Sync for Slab {}
+
 impl Pool {
     pub(crate) fn new(slabs: usize) -> std::io::Result<Pool> {
         let bytes = slabs * SLAB_BYTES;
@@ -81,13 +90,10 @@ impl Pool {
         self.pages
     }
 
-    /// The address of bytes of a slab. Whoever makes a reference of it knows that there is such a slab, that it has these
-    /// bytes, and that they may be read or written.
-    #[inline]
-    pub(crate) fn at(&self, slab: usize, from: usize, bytes: usize) -> *mut [u8] {
-        debug_assert!(slab < self.slabs && from <= SLAB_BYTES && bytes <= SLAB_BYTES - from);
-        let start = self.start.as_ptr().wrapping_add(slab * SLAB_BYTES + from);
-        std::ptr::slice_from_raw_parts_mut(start, bytes)
+    /// The place of a slab. Whoever looks there knows that there is such a slab, and that the pool is there as long.
+    pub(crate) fn slab(&self, slab: usize) -> Slab {
+        debug_assert!(slab < self.slabs);
+        Slab(self.start.as_ptr().wrapping_add(slab * SLAB_BYTES))
     }
 
     /// Tells loom that bytes are written now.
@@ -110,6 +116,16 @@ impl Pool {
     fn watched(&self, slab: usize, from: usize, bytes: usize) -> &[loom::cell::UnsafeCell<()>] {
         let first = (slab * SLAB_BYTES + from) / WORD_BYTES;
         &self.words[first..first + bytes.div_ceil(WORD_BYTES)]
+    }
+}
+
+impl Slab {
+    /// The address of bytes of it. Whoever makes a reference of it knows that the slab has these bytes, and that they may be
+    /// read or written.
+    #[inline]
+    pub(crate) fn at(self, from: usize, bytes: usize) -> *mut [u8] {
+        debug_assert!(from <= SLAB_BYTES && bytes <= SLAB_BYTES - from);
+        std::ptr::slice_from_raw_parts_mut(self.0.wrapping_add(from), bytes)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
-use crate::batch::{ENTRY_BYTES, table};
+use crate::batch::{ENTRY_BYTES, messages, table};
 use crate::bell::Waiter;
+use crate::memory::Slab;
 use crate::shared::{EMPTY, Place, Shared, position};
 use crate::sync::{Arc, Ordering, spin_loop, thread};
 use crate::{MESSAGE_BYTES_MAX, Pages, Policy, Refused, SPINS};
@@ -13,11 +14,13 @@ use crate::{MESSAGE_BYTES_MAX, Pages, Policy, Refused, SPINS};
 #[derive(Debug)]
 pub struct Producer {
     shared: Arc<Shared>,
-    /// The slab that is written, its piece of the pool, its messages so far, and where the next one goes.
+    /// The slab that is written, its piece of the pool, and where that lies.
     slab: u64,
     piece: usize,
-    messages: usize,
+    memory: Slab,
+    /// Where the next message goes, and where the table begins: what is between is free.
     offset: usize,
+    table: usize,
     /// Messages of the slabs before.
     before: u64,
     published: u64,
@@ -40,12 +43,14 @@ impl Producer {
         let mut aside = Vec::with_capacity(shared.pieces());
         aside.extend((1..shared.pieces()).map(|piece| Place::new(EMPTY.slab(), piece)));
         let held = Vec::with_capacity(shared.holds.len());
+        let memory = shared.pool.slab(0);
         Producer {
             shared,
             slab: 0,
             piece: 0,
-            messages: 0,
+            memory,
             offset: 0,
+            table: table(0),
             before: 0,
             published: 0,
             aside,
@@ -75,12 +80,11 @@ impl Producer {
         self.make_room(bytes)?;
         #[cfg(loom)]
         self.shared.pool.written(self.piece, self.offset, bytes);
-        let pool = &self.shared.pool;
         // SAFETY: the bytes lie behind the messages that are published of this slab and, since room was made for them, in
         // front of the table; no consumer reads there. The slab's piece is one of the pool and was free when it was taken: no
         // consumer reads what was there before. The borrow of the producer keeps it from writing there by another way, and the
         // pool where it is.
-        let bytes = unsafe { &mut *pool.at(self.piece, self.offset, bytes) };
+        let bytes = unsafe { &mut *self.memory.at(self.offset, bytes) };
         Ok(Claim {
             producer: self,
             bytes,
@@ -91,15 +95,15 @@ impl Producer {
     #[inline]
     fn commit(&mut self, bytes: usize) {
         self.offset += bytes;
-        self.messages += 1;
-        let at = table(self.messages);
+        self.table -= ENTRY_BYTES;
         #[cfg(loom)]
-        self.shared.pool.written(self.piece, at, ENTRY_BYTES);
-        let pool = &self.shared.pool;
+        self.shared
+            .pool
+            .written(self.piece, self.table, ENTRY_BYTES);
         // SAFETY: the entry lies below those of the messages before, and so of all that are published, and behind the room
         // that was claimed, however little of it the message takes: that had to leave place for an entry. So no consumer reads
         // here, and the claim that is still borrowed does not reach here.
-        let entry = unsafe { &mut *pool.at(self.piece, at, ENTRY_BYTES) };
+        let entry = unsafe { &mut *self.memory.at(self.table, ENTRY_BYTES) };
         #[expect(clippy::cast_possible_truncation, reason = "an offset in a slab")]
         let end = self.offset as u16;
         entry.copy_from_slice(&end.to_ne_bytes());
@@ -108,7 +112,7 @@ impl Producer {
     /// Lets the consumers see all that was written: one store for all of it. Without anything new it does nothing.
     #[inline]
     pub fn publish(&mut self) {
-        let position = position(self.slab, self.messages);
+        let position = position(self.slab, messages(self.table));
         if position != self.published {
             self.published = position;
             // Consumers that see the position see the messages, labels and places before it.
@@ -157,7 +161,7 @@ impl Producer {
 
     /// Messages that were written since the ring was made.
     pub fn messages(&self) -> u64 {
-        self.before + self.messages as u64
+        self.before + messages(self.table) as u64
     }
 
     /// What the memory is made of.
@@ -171,7 +175,7 @@ impl Producer {
             return Err(Refused::TooLong { bytes });
         }
         // With an entry of the table for it.
-        if self.offset + bytes + ENTRY_BYTES > table(self.messages) {
+        if self.offset + bytes + ENTRY_BYTES > self.table {
             return self.turn();
         }
         Ok(())
@@ -194,15 +198,17 @@ impl Producer {
         }
         let piece = self.free_piece();
         let (old, new) = (self.shared.label(self.piece), self.shared.label(piece));
-        old.messages.store(self.messages as u64, Ordering::Relaxed);
-        self.before += self.messages as u64;
+        let written = messages(self.table) as u64;
+        old.messages.store(written, Ordering::Relaxed);
+        self.before += written;
         new.first.store(self.before, Ordering::Relaxed);
         let lapped = self.shared.replace(Place::new(next, piece));
         if lapped != EMPTY {
             self.aside.push(lapped);
         }
         (self.slab, self.piece) = (next, piece);
-        (self.messages, self.offset) = (0, 0);
+        self.memory = self.shared.pool.slab(piece);
+        (self.offset, self.table) = (0, table(0));
         // Nothing yet, so there is nothing to publish.
         self.published = position(next, 0);
         Ok(())

@@ -48,17 +48,24 @@ impl Source {
     /// because its forerunner was stuck is late. They are written where they stay: a copy of bytes that were written just
     /// before, in other sizes, waits for them to reach the cache, which takes longer than all that is measured here.
     #[inline]
-    pub fn write(&mut self, place: &mut [u8]) {
-        let mut stamp = self.made as u64;
-        if let Some(pace) = self.load.pace {
-            let due = pace * u32::try_from(self.made).expect("few");
-            while self.start.elapsed() < due {
-                spin_loop();
-            }
-            stamp = u64::try_from(due.as_nanos()).expect("soon");
-        }
-        place.copy_from_slice(&self.message);
+    pub fn write<const N: usize>(&mut self, place: &mut [u8; N]) {
+        let stamp = match self.load.pace {
+            None => self.made as u64,
+            Some(pace) => self.due(pace),
+        };
+        *place = *self.message.first_chunk().expect("of this length");
         place[..8].copy_from_slice(&stamp.to_ne_bytes());
+    }
+
+    /// Waits until the next message is due, and says when that was. Out of the way of those that are not.
+    #[cold]
+    #[inline(never)]
+    fn due(&self, pace: Duration) -> u64 {
+        let due = pace * u32::try_from(self.made).expect("few");
+        while self.start.elapsed() < due {
+            spin_loop();
+        }
+        u64::try_from(due.as_nanos()).expect("soon")
     }
 
     /// It was taken.

@@ -49,12 +49,13 @@ fn write<const N: usize>(mut claim: Claim<'_>, source: &mut Source) {
 impl<const N: usize> Offer for Slabs<N> {
     #[inline]
     fn offer(&mut self, source: &mut Source) -> bool {
-        while self.left > 0 {
+        // Counted in a register, as the others do.
+        for left in (1..=self.left).rev() {
             let Ok(claim) = self.producer.try_claim(N) else {
+                self.left = left;
                 return false;
             };
             write::<N>(claim, source);
-            self.left -= 1;
         }
         self.producer.publish();
         self.left = self.batch;
@@ -296,12 +297,13 @@ pub fn crossbeam<const N: usize>(how: How, load: Load) -> Outcome {
 }
 
 /// The floor: each message is copied once, to memory as large as the ring's window, and nobody is told.
-pub fn memcpy(load: Load) -> f64 {
+pub fn memcpy<const N: usize>(load: Load) -> f64 {
     let start = Instant::now();
     let mut source = Source::new(Load { pace: None, ..load }, start);
     let mut memory = vec![0_u8; load.room() * load.bytes];
     while !source.done() {
-        for place in memory.chunks_exact_mut(load.bytes).take(load.messages) {
+        let (places, _) = memory.as_chunks_mut::<N>();
+        for place in places.iter_mut().take(load.messages) {
             source.write(place);
             source.next();
         }
