@@ -138,14 +138,15 @@ impl Place {
         loop {
             let (segment, lost, start) = match segment_of(shared, class, next) {
                 Ok(found) => found,
-                Err(end) => {
+                // With frames in hand, what comes behind them is looked at next time.
+                Err(_) if !chunk.frames.is_empty() => return Ok(next),
+                Err(missing) => {
                     // Segments were taken away from outside: say so instead of waiting for ever.
-                    if chunk.frames.is_empty() && end > next {
-                        chunk.lost.push(next..end);
-                        shared.counters.frames_lost.add(end - next);
-                        next = end;
+                    if !missing.is_empty() {
+                        shared.counters.frames_lost.add(missing.end - missing.start);
+                        chunk.lost.push(missing.clone());
                     }
-                    return Ok(next);
+                    return Ok(missing.end);
                 }
             };
             if let Some(lost) = lost {
@@ -284,17 +285,19 @@ fn gone(shared: &Shared, class: Class, segment: &Segment, next: u64, chunk: &mut
 }
 
 /// The segment that holds position `next` or the first one after it, what is missing before it though it was not
-/// dropped, and the position to go on from; the log's next position where there is none.
+/// dropped, and the position to go on from; where there is none, what is missing up to the log's next position.
 fn segment_of(
     shared: &Shared,
     class: Class,
     next: u64,
-) -> Result<(Segment, Option<Range<u64>>, u64), u64> {
+) -> Result<(Segment, Option<Range<u64>>, u64), Range<u64>> {
     let view = shared.log(class).view();
     let next = next.max(view.floor);
     // Few segments are passed before the one in question, save after a long outage; then this is a binary search.
     let at = view.segments.partition_point(|s| s.end <= next);
-    let segment = view.segments.get(at).ok_or(view.next)?.clone();
+    let Some(segment) = view.segments.get(at).cloned() else {
+        return Err(next..view.next);
+    };
     let start = next.max(segment.base);
     // What is released was delivered, to this reader or to the one before a restart.
     let missing = next.max(view.released)..start;

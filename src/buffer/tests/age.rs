@@ -5,10 +5,12 @@ use super::super::engine::Engine;
 use super::super::format::Stamp;
 use super::super::fs::Moment;
 use super::super::fs::faulty::SimDisk;
+use super::super::reader::Reader;
 use super::super::{Batch, Class, Options, Policy};
 use super::model::{DIR, options, read_all};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TTL_MS: u64 = 1_000_000;
 
@@ -88,6 +90,33 @@ fn a_segment_spans_a_quarter_of_the_time_to_live() {
         let found = engine.shared().stats().segments;
         assert_eq!(found, 2, "after {passed_ms} ms and as many again");
     }
+}
+
+/// Where no gap frame tells of a drop, a reader that has not come so far passes it over, and waits for what comes.
+#[tokio::test]
+async fn a_reader_passes_over_what_is_too_old() {
+    let disk = SimDisk::new();
+    disk.set_moment(7, 5000);
+    let options = Options {
+        ttl_ms: [0, TTL_MS, 0],
+        on_drop: None,
+        ..options(Policy::DropOldest)
+    };
+    let opened = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
+    let (mut engine, _) = opened.expect("a store");
+    let shared = engine.shared();
+    let mut reader = Reader::new(shared.clone(), Class::Normal);
+    append(&mut engine, Class::Normal, "old");
+    engine.expire().expect("nothing to drop");
+    disk.set_moment(7, 5001 + TTL_MS);
+    engine.expire().expect("room");
+    assert_eq!(shared.stats().frames_expired, 1);
+    let waits = tokio::time::timeout(Duration::from_millis(50), reader.next(10, 1000)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    append(&mut engine, Class::Normal, "new");
+    let chunk = reader.next(10, 1000).await.expect("a frame");
+    assert_eq!((chunk.last(), chunk.frames.len()), (Some(1), 1));
+    assert_eq!((chunk.lost, shared.stats().frames_lost), (vec![], 0));
 }
 
 /// The log's age after a restart, at `boot` and `uptime_ms`, of a log that was written at boot 7, uptime 5000.

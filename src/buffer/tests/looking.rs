@@ -226,6 +226,17 @@ fn a_gap_that_was_not_committed_is_torn() {
     assert_eq!((segment.frames, segment.torn_bytes), (1, 16 + 8));
 }
 
+/// A segment that was only just begun has no header yet, and that is no damage.
+#[test]
+fn a_segment_without_a_frame_need_not_have_a_header() {
+    let (disk, engine) = three_segments();
+    drop(engine);
+    disk.damage(&segments(&disk)[2], |stored| stored.fill(0));
+    let report = verify(&disk, Path::new(DIR)).expect("a directory");
+    let log = &report.logs[1];
+    assert_eq!((log.damage(), log.frames, report.is_sound()), (0, 5, true));
+}
+
 /// A damaged header costs no frame, and is told, in `verify` alone.
 #[test]
 fn a_damaged_header_is_damage() {
