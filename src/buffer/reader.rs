@@ -136,7 +136,7 @@ impl Place {
     ) -> Result<u64, Error> {
         let mut bytes = 0;
         loop {
-            let (segment, lost, start) = match segment_of(shared, class, next) {
+            let found = match segment_of(shared, class, next) {
                 Ok(found) => found,
                 // With frames in hand, what comes behind them is looked at next time.
                 Err(_) if !chunk.frames.is_empty() => return Ok(next),
@@ -149,6 +149,11 @@ impl Place {
                     return Ok(missing.end);
                 }
             };
+            let Found {
+                segment,
+                lost,
+                start,
+            } = found;
             if let Some(lost) = lost {
                 shared.counters.frames_lost.add(lost.end - lost.start);
                 chunk.lost.push(lost);
@@ -284,13 +289,17 @@ fn gone(shared: &Shared, class: Class, segment: &Segment, next: u64, chunk: &mut
     segment.end
 }
 
-/// The segment that holds position `next` or the first one after it, what is missing before it though it was not
-/// dropped, and the position to go on from; where there is none, what is missing up to the log's next position.
-fn segment_of(
-    shared: &Shared,
-    class: Class,
-    next: u64,
-) -> Result<(Segment, Option<Range<u64>>, u64), Range<u64>> {
+/// Where to read on.
+struct Found {
+    segment: Segment,
+    /// What is missing before it though it was not dropped.
+    lost: Option<Range<u64>>,
+    start: u64,
+}
+
+/// The segment that holds position `next` or the first one after it; where there is none, what is missing up to the log's next
+/// position though it was not dropped.
+fn segment_of(shared: &Shared, class: Class, next: u64) -> Result<Found, Range<u64>> {
     let view = shared.log(class).view();
     let next = next.max(view.floor);
     // Few segments are passed before the one in question, save after a long outage; then this is a binary search.
@@ -302,5 +311,9 @@ fn segment_of(
     // What is released was delivered, to this reader or to the one before a restart.
     let missing = next.max(view.released)..start;
     let lost = (!missing.is_empty()).then_some(missing);
-    Ok((segment, lost, start))
+    Ok(Found {
+        segment,
+        lost,
+        start,
+    })
 }
