@@ -202,7 +202,11 @@ impl Engine {
             // Released since it was looked at last: a start that does not find it must know that it was delivered.
             self.logs[victim as usize].persist()?;
         } else {
-            let bytes = log::load(&self.shared, &path)?;
+            // What cannot be read must not hold up what comes: it is dropped as the rest, and told by its count.
+            let bytes = log::load(&self.shared, &path).unwrap_or_else(|e| {
+                tracing::warn!("frames that are dropped are not told one by one: {e}");
+                Vec::new()
+            });
             let payload = self.gap(victim, why, &positions, &bytes, id);
             self.report_drop(victim, payload.as_deref(), positions.end)?;
             let frames = positions.end - positions.start;
@@ -219,6 +223,10 @@ impl Engine {
     pub(super) fn expire(&mut self) -> Result<(), Error> {
         for class in Class::ALL {
             let ttl_ms = self.options.ttl_ms[class as usize];
+            if ttl_ms > 0 {
+                // What could not be removed when it was dropped or released stands in front of what ages.
+                self.logs[class as usize].reclaim()?;
+            }
             while ttl_ms > 0 && self.logs[class as usize].is_expired(ttl_ms)? {
                 // The newest segment is dropped too, once there is another for the gap frame.
                 let log = &mut self.logs[class as usize];

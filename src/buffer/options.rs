@@ -55,7 +55,7 @@ pub struct Dropped<'a> {
     pub class: Class,
     /// Positions that go, none of them released. The count is exact.
     pub positions: Range<u64>,
-    /// Their payloads, gap frames of earlier drops included; damaged frames are left out.
+    /// Their payloads, gap frames of earlier drops included; what is damaged or cannot be read is left out.
     pub frames: Box<dyn Iterator<Item = (u64, Cow<'a, [u8]>)> + 'a>,
 }
 

@@ -27,7 +27,7 @@ pub struct Frame {
 pub struct Chunk {
     /// Frames in order.
     pub frames: Vec<Frame>,
-    /// Positions found damaged, in order. They may include frames that were never acknowledged.
+    /// Positions found damaged or missing, in order. They may include frames that were never acknowledged.
     pub lost: Vec<Range<u64>>,
 }
 
@@ -37,6 +37,14 @@ impl Chunk {
         let frame = self.frames.last().map(|f| f.position);
         let lost = self.lost.last().map(|r| r.end.saturating_sub(1));
         frame.max(lost)
+    }
+
+    /// What a read comes to that cannot go on at `next`: the error is for the read that gets nothing else.
+    fn or(&self, error: Error, next: u64) -> Result<u64, Error> {
+        if self.frames.is_empty() && self.lost.is_empty() {
+            return Err(error);
+        }
+        Ok(next)
     }
 }
 
@@ -164,14 +172,16 @@ impl Place {
                     next = gone(shared, class, &segment, next, chunk);
                     continue;
                 }
-                return Err(Error::io("open", &segment.path, e));
+                return chunk.or(Error::io("open", &segment.path, e), next);
             }
             while next < segment.end {
                 if chunk.frames.len() >= frames_max || (bytes >= bytes_max && bytes > 0) {
                     return Ok(next);
                 }
-                let found = self.record(&segment, next);
-                let found = found.map_err(|e| Error::io("read", &segment.path, e))?;
+                let found = match self.record(&segment, next) {
+                    Ok(found) => found,
+                    Err(e) => return chunk.or(Error::io("read", &segment.path, e), next),
+                };
                 let until = found
                     .as_ref()
                     .map_or(segment.end, |(position, _)| *position);

@@ -251,7 +251,7 @@ pub struct Stats {
     pub frames_dropped: u64,
     /// Unreleased frames found at the start.
     pub frames_recovered: u64,
-    /// Positions that readers found missing, or the start in the last segments.
+    /// Positions that readers found missing.
     pub frames_lost: u64,
     /// Bytes of half-written groups cut off at the start.
     pub bytes_torn: u64,

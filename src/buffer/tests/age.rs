@@ -8,8 +8,11 @@ use super::super::fs::faulty::SimDisk;
 use super::super::reader::Reader;
 use super::super::{Batch, Class, Options, Policy};
 use super::model::{DIR, options, read_all};
+use super::picky::{Call, Picky, errno, is_segment};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 const TTL_MS: u64 = 1_000_000;
@@ -90,6 +93,40 @@ fn a_segment_spans_a_quarter_of_the_time_to_live() {
         let found = engine.shared().stats().segments;
         assert_eq!(found, 2, "after {passed_ms} ms and as many again");
     }
+}
+
+/// A segment that is dropped and could not be removed does not keep what stands behind it from growing old.
+#[test]
+fn what_cannot_be_removed_at_once_holds_nothing_up() {
+    let disk = SimDisk::new();
+    disk.set_moment(7, 5000);
+    let failures = AtomicUsize::new(1);
+    let picky = Picky::new(&disk, move |call, path| {
+        let counts = call == Call::Remove && is_segment(path);
+        let spend = |left: usize| left.checked_sub(1);
+        if counts && failures.fetch_update(Relaxed, Relaxed, spend).is_ok() {
+            return Err(errno(5));
+        }
+        Ok(())
+    });
+    let options = Options {
+        ttl_ms: [0, TTL_MS, 0],
+        ..options(Policy::DropOldest)
+    };
+    let opened = Engine::open(Arc::new(picky), Path::new(DIR), options);
+    let mut engine = opened.expect("a store").0;
+    append(&mut engine, Class::Normal, "old");
+    engine.expire().expect("nothing to drop");
+    disk.set_moment(7, 5000 + TTL_MS / 2);
+    engine.expire().expect("nothing to drop");
+    append(&mut engine, Class::Normal, "young");
+    engine.expire().expect("nothing to drop");
+    disk.set_moment(7, 5001 + TTL_MS);
+    engine.expire().expect_err("a file that stays");
+    assert_eq!(texts(&engine, Class::Normal), ["young", "gap"]);
+    disk.set_moment(7, 5001 + TTL_MS / 2 + TTL_MS);
+    engine.expire().expect("room for a gap");
+    assert_eq!(texts(&engine, Class::Normal), ["gap", "gap"]);
 }
 
 /// Where no gap frame tells of a drop, a reader that has not come so far passes it over, and waits for what comes.

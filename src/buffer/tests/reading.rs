@@ -1,12 +1,14 @@
 //! What a reader asks for is what it gets: bounds of a read, how often the disk is asked, and the ends of a log.
 
+use super::super::engine::Engine;
+use super::super::format::segment_name;
 use super::super::fs::Storage;
 use super::super::fs::faulty::SimDisk;
 use super::super::reader::{Chunk, Place};
 use super::super::shared::Shared;
 use super::super::{Batch, Class, Policy, Store};
 use super::model::{DIR, open, options, read_all, release};
-use super::picky::{Picky, is_segment};
+use super::picky::{Call, Picky, errno, is_segment};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,6 +112,36 @@ fn short_reads_and_writes_are_continued() {
         let found: Vec<&[u8]> = chunk.frames.iter().map(|f| &f.payload[..]).collect();
         let wanted: Vec<&[u8]> = texts[1..].iter().map(String::as_bytes).collect();
         assert_eq!((found, chunk.lost), (wanted, vec![]));
+    }
+}
+
+/// What stands in front of a place that the disk does not give back is handed over before the error is.
+#[test]
+fn frames_in_front_of_an_error_are_read() {
+    for failing in [Call::Open, Call::Read] {
+        let second = Path::new(DIR).join("normal").join(segment_name(1, 3));
+        let disk = Picky::new(&SimDisk::new(), move |call, path| {
+            if call == failing && path == second {
+                return Err(errno(5));
+            }
+            Ok(())
+        });
+        let options = options(Policy::DropOldest);
+        let opened = Engine::open(Arc::new(disk), Path::new(DIR), options);
+        let mut engine = opened.expect("a new store").0;
+        for frames in [3, 2] {
+            engine
+                .append(Class::Normal, &batch(frames, 100))
+                .expect("room");
+            engine.seal();
+        }
+        let shared = engine.shared();
+        assert_eq!(read(&shared, 0, (usize::MAX, usize::MAX)), (3, 3));
+        let mut chunk = Chunk::default();
+        let read = Place::default().read(&shared, Class::Normal, 3, (9, 9), &mut chunk);
+        let error = read.expect_err("an error of the disk").to_string();
+        assert!(error.contains(&segment_name(1, 3)), "{error}");
+        assert_eq!(chunk, Chunk::default());
     }
 }
 

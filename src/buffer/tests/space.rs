@@ -1,6 +1,7 @@
 //! The size of the store: what goes into a segment, what a drop costs, and who gives way.
 
 use super::super::engine::Engine;
+use super::super::format::segment_name;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Options, Policy};
 use super::model::{DIR, open, options, read_all, release};
@@ -187,6 +188,30 @@ fn released_space_of_a_class_spares_the_records_of_a_lower_one() {
     engine.append(Class::Normal, &group).expect("room");
     let stats = engine.shared().stats();
     assert_eq!((stats.frames_dropped, stats.frames_stored), (0, 5));
+}
+
+/// A segment that the disk does not give back is dropped in its turn, and what comes is stored.
+#[test]
+fn a_segment_that_cannot_be_read_is_dropped_by_its_count() {
+    for failing in [Call::Open, Call::Read] {
+        let first = Path::new(DIR).join("normal").join(segment_name(0, 0));
+        let is_full = Arc::new(AtomicUsize::new(0));
+        let armed = is_full.clone();
+        let disk = Picky::new(&SimDisk::new(), move |call, path| {
+            if call == failing && path == first && armed.load(Ordering::Relaxed) > 0 {
+                return Err(errno(EIO));
+            }
+            Ok(())
+        });
+        let mut engine = start(&disk, Some(b"8 bytes."));
+        fill(&mut engine, 1000);
+        is_full.store(1, Ordering::Relaxed);
+        engine.append(Class::Normal, &group(2000)).expect("a drop");
+        let chunk = read_all(&engine.shared(), Class::Normal);
+        let positions: Vec<u64> = chunk.frames.iter().map(|f| f.position).collect();
+        assert_eq!((positions, chunk.lost), ((1..=6).collect(), vec![]));
+        assert_eq!(engine.shared().stats().frames_dropped, 1);
+    }
 }
 
 /// A cursor that need not be written is not: space is looked for only where it is short.
