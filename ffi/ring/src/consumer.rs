@@ -183,9 +183,9 @@ impl Consumer {
         #[cfg(loom)]
         self.shared.pool.read(self.piece, table(to), entries_bytes);
         // SAFETY: these entries are published, or the zero, which is never written: the producer writes below them as long as
-        // this piece is this slab's, and it takes no piece whose slab is held. This consumer holds the slab, until a later call on it, which its borrow in
-        // the batch forbids. The pool lives as long as the consumer, and has the piece, which came from a place of the
-        // window. A slab has fewer messages than entries fit into it.
+        // this piece is this slab's, and it takes no piece whose slab is held. This consumer holds the slab, until a later call
+        // on it, which its borrow in the batch forbids. The pool lives as long as the consumer, and has the piece, which came
+        // from a place of the window; `memory` is where it lies. A slab has fewer messages than entries fit into it.
         let entries = unsafe { &*self.memory.at(table(to), entries_bytes) };
         let (entries, _) = entries.as_chunks();
         let end = offset(entries[0]);

@@ -81,9 +81,9 @@ impl Producer {
         #[cfg(loom)]
         self.shared.pool.written(self.piece, self.offset, bytes);
         // SAFETY: the bytes lie behind the messages that are published of this slab and, since room was made for them, in
-        // front of the table; no consumer reads there. The slab's piece is one of the pool and was free when it was taken: no
-        // consumer reads what was there before. The borrow of the producer keeps it from writing there by another way, and the
-        // pool where it is.
+        // front of the table; no consumer reads there. `memory` is where `piece` lies, which is one of the pool's and was free
+        // when it was taken: no consumer reads what was there before. The borrow of the producer keeps it from writing there
+        // by another way, and the pool where it is.
         let bytes = unsafe { &mut *self.memory.at(self.offset, bytes) };
         Ok(Claim {
             producer: self,
@@ -101,8 +101,8 @@ impl Producer {
             .pool
             .written(self.piece, self.table, ENTRY_BYTES);
         // SAFETY: the entry lies below those of the messages before, and so of all that are published, and behind the room
-        // that was claimed, however little of it the message takes: that had to leave place for an entry. So no consumer reads
-        // here, and the claim that is still borrowed does not reach here.
+        // that was claimed, however little of it the message takes: that had to leave place for an entry. `memory` is where
+        // `piece` lies. So no consumer reads here, and the claim that is still borrowed does not reach here.
         let entry = unsafe { &mut *self.memory.at(self.table, ENTRY_BYTES) };
         #[expect(clippy::cast_possible_truncation, reason = "an offset in a slab")]
         let end = self.offset as u16;
