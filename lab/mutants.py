@@ -53,6 +53,7 @@ MUTANTS = [
     (ORDER, "a failed sync is not tried again", "log.rs", "active.file.sync().map_err(", "active.file.sync().or_else(|_| active.file.sync()).map_err("),
     (ORDER, "cursor before unlink", "log.rs", "if end > self.cursor.durable {", "if false {"),
     (ORDER, "a drop is committed before it is done", "engine.rs", "self.report_drop(victim, payload.as_deref(), positions.end)?;", "let _ = payload;"),
+    (ORDER, "a cursor goes before a segment that was released during a drop", "engine.rs", "self.logs[victim as usize].persist()?;", ""),
     (ORDER, "a drop raises the floor", "log.rs", "self.group(payload.into_iter(), RecordKind::Gap, floor)?;", "self.group(payload.into_iter(), RecordKind::Gap, self.floor)?;"),
     (ORDER, "a gap without its commit is void", "recovery.rs", " || record.kind == RecordKind::Gap", ""),
     (ORDER, "nothing is kept behind the first bad byte", "recovery.rs", "!committed && (*offset != tail.end || ", "!committed && (false || "),
