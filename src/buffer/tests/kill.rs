@@ -2,7 +2,7 @@
 
 use super::super::fs::Disk;
 use super::super::fs::faulty::Random;
-use super::super::{Batch, Class, Options, Store, verify};
+use super::super::{Batch, Class, Error, Options, Store, verify};
 use super::model::read_all;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,16 @@ fn child_appends_until_killed() {
     let Some(dir) = std::env::var_os(DIR_VARIABLE).map(PathBuf::from) else {
         return;
     };
-    let (store, _) = Store::open(Arc::new(Disk), &dir, options()).expect("a store");
+    let mut tries = 0;
+    // Another test of the program that started this one may have forked while that had the lock: until its child begins a program
+    // of its own, the lock is held there too.
+    let store = loop {
+        match Store::open(Arc::new(Disk), &dir, options()) {
+            Err(Error::Locked { .. }) if tries < 1000 => tries += 1,
+            opened => break opened.expect("a store").0,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -65,7 +74,6 @@ fn what_was_acked_survives_sigkill() {
             ])
             .env(DIR_VARIABLE, buffer)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("a child");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
