@@ -223,11 +223,12 @@ impl Engine {
     pub(super) fn expire(&mut self) -> Result<(), Error> {
         for class in Class::ALL {
             let ttl_ms = self.options.ttl_ms[class as usize];
-            if ttl_ms > 0 {
-                // What could not be removed when it was dropped or released stands in front of what ages.
-                self.logs[class as usize].reclaim()?;
+            if ttl_ms == 0 {
+                continue;
             }
-            while ttl_ms > 0 && self.logs[class as usize].is_expired(ttl_ms)? {
+            // What could not be removed when it was dropped or released stands in front of what ages.
+            self.logs[class as usize].reclaim()?;
+            while self.logs[class as usize].is_expired(ttl_ms)? {
                 // The newest segment is dropped too, once there is another for the gap frame.
                 let log = &mut self.logs[class as usize];
                 if log.oldest().is_none() {

@@ -129,7 +129,6 @@ impl State {
         let is_usable = *quality != Quality::Bad;
         let raw = value.as_f64();
         let context = channel.context();
-        let is_known = plan.parameter.curve_in(context).is_ok();
         let curved = plan.parameter.curved(raw, context);
         let curved = curved.filter(|_| is_usable);
         let found = curved.filter(|curved| plan.parameter.is_right(raw, *curved));
@@ -140,8 +139,11 @@ impl State {
             None => (*value, Quality::Bad),
         };
         made.calibrated += u64::from(found.is_some());
-        made.outside += u64::from(is_usable && is_known && found.is_none());
-        made.no_context += u64::from(is_usable && !is_known);
+        if is_usable && found.is_none() {
+            let is_known = plan.parameter.curve_in(context).is_ok();
+            made.outside += u64::from(is_known);
+            made.no_context += u64::from(!is_known);
+        }
         made.records.push(at(Body::Sample {
             channel: Arc::clone(&plan.value),
             value: value_out,

@@ -191,8 +191,8 @@ impl Consumer {
         let end = offset(entries[0]);
         #[cfg(loom)]
         self.shared.pool.read(self.piece, 0, end);
-        // SAFETY: the messages up to the end of the last that was seen to be published, in front of which the producer does not write, for
-        // the same reasons and as long. An end lies in the slab.
+        // SAFETY: the messages up to the end of the last that was seen to be published, in front of which the producer does
+        // not write, for the same reasons and as long. An end lies in the slab.
         let bytes = unsafe { &*self.memory.at(0, end) };
         Batch::new(bytes, entries, lost)
     }

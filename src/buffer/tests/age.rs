@@ -7,10 +7,8 @@ use super::super::fs::Moment;
 use super::super::fs::faulty::SimDisk;
 use super::super::reader::Reader;
 use super::super::{Batch, Class, Options, Policy};
-use super::model::{DIR, options, read_all};
+use super::model::{open_with, options, read_all};
 use super::picky::{Call, Picky, errno, is_segment};
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -22,8 +20,7 @@ fn open(disk: &SimDisk) -> Engine {
         ttl_ms: [0, TTL_MS, 0],
         ..options(Policy::DropOldest)
     };
-    let engine = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
-    engine.expect("a store").0
+    open_with(disk, options)
 }
 
 fn append(engine: &mut Engine, class: Class, text: &str) {
@@ -113,8 +110,7 @@ fn what_cannot_be_removed_at_once_holds_nothing_up() {
         ttl_ms: [0, TTL_MS, 0],
         ..options(Policy::DropOldest)
     };
-    let opened = Engine::open(Arc::new(picky), Path::new(DIR), options);
-    let mut engine = opened.expect("a store").0;
+    let mut engine = open_with(&picky, options);
     append(&mut engine, Class::Normal, "old");
     engine.expire().expect("nothing to drop");
     disk.set_moment(7, 5000 + TTL_MS / 2);
@@ -139,8 +135,7 @@ async fn a_reader_passes_over_what_is_too_old() {
         on_drop: None,
         ..options(Policy::DropOldest)
     };
-    let opened = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
-    let (mut engine, _) = opened.expect("a store");
+    let mut engine = open_with(&disk, options);
     let shared = engine.shared();
     let mut reader = Reader::new(shared.clone(), Class::Normal);
     append(&mut engine, Class::Normal, "old");

@@ -4,8 +4,9 @@ use super::super::engine::Engine;
 use super::super::fs::Storage as _;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Exported, Options, Policy, export, inspect, verify};
-use super::model::{DIR, open, options, release};
+use super::model::{DIR, open, open_with, options, release};
 use super::picky::{Call, Picky, errno, is_segment};
+use super::starts::small;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,7 +107,7 @@ fn what_is_dropped_is_not_exported_and_its_gap_is() {
         ..options(Policy::DropOldest)
     };
     let dir = Path::new(DIR);
-    let (mut engine, _) = Engine::open(Arc::new(disk.clone()), dir, options).expect("a new store");
+    let mut engine = open_with(&disk, options);
     engine
         .append(Class::Normal, &batch(&["zero", "one"]))
         .expect("room");
@@ -173,21 +174,12 @@ fn a_segment_that_was_cut_short_lost_its_last_frames() {
 /// What was never committed is a torn tail and no damage, whatever lies in it.
 #[test]
 fn what_was_not_committed_is_torn_and_not_damaged() {
-    let disk = SimDisk::new();
-    let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
-    engine
-        .append(Class::Normal, &batch(&["zero"]))
-        .expect("room");
-    engine
-        .append(Class::Normal, &batch(&["one", "two"]))
-        .expect("room");
-    engine.seal();
-    drop(engine);
+    let (disk, file, end) = small(true);
     // Of the second group the first frame is damaged and the commit is missing.
-    disk.damage(&segments(&disk)[0], |stored| {
+    disk.damage(&file, |stored| {
         let at = stored.windows(3).position(|bytes| bytes == b"one");
         stored[at.expect("the frame")] ^= 1;
-        stored.truncate(stored.len() - 24);
+        stored.truncate(end - 24);
     });
     let report = verify(&disk, Path::new(DIR)).expect("a directory");
     let log = &report.logs[1];
@@ -205,7 +197,7 @@ fn a_gap_that_was_not_committed_is_torn() {
         ..options(Policy::DropOldest)
     };
     let dir = Path::new(DIR);
-    let (mut engine, _) = Engine::open(Arc::new(disk.clone()), dir, options).expect("a new store");
+    let mut engine = open_with(&disk, options);
     let large = "x".repeat(60_000);
     for _ in 0..6 {
         engine

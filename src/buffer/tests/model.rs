@@ -180,8 +180,13 @@ pub(super) fn open_leaving_a_mib(disk: &SimDisk) -> Engine {
         free_bytes_min: 1 << 20,
         ..options(Policy::DropOldest)
     };
+    open_with(disk, options)
+}
+
+/// A store with options of its own.
+pub(super) fn open_with(disk: &(impl Storage + Clone), options: Options) -> Engine {
     let opened = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
-    opened.expect("a new store").0
+    opened.expect("a store").0
 }
 
 pub(super) fn open(

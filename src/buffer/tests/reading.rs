@@ -1,6 +1,5 @@
 //! What a reader asks for is what it gets: bounds of a read, how often the disk is asked, and the ends of a log.
 
-use super::super::engine::Engine;
 use super::super::format::segment_name;
 use super::super::fs::Storage;
 use super::super::fs::faulty::SimDisk;
@@ -126,9 +125,7 @@ fn frames_in_front_of_an_error_are_read() {
             }
             Ok(())
         });
-        let options = options(Policy::DropOldest);
-        let opened = Engine::open(Arc::new(disk), Path::new(DIR), options);
-        let mut engine = opened.expect("a new store").0;
+        let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
         for frames in [3, 2] {
             engine
                 .append(Class::Normal, &batch(frames, 100))

@@ -4,7 +4,7 @@ use super::super::engine::Engine;
 use super::super::format::segment_name;
 use super::super::fs::faulty::SimDisk;
 use super::super::{Batch, Class, Options, Policy};
-use super::model::{DIR, open, options, read_all, release};
+use super::model::{DIR, open, open_with, options, read_all, release};
 use super::picky::{Call, Picky, errno, is_segment};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,8 +36,7 @@ fn start(disk: &Picky, gap: Option<&'static [u8]>) -> Engine {
         on_drop: Some(on_drop),
         ..options(Policy::DropOldest)
     };
-    let engine = Engine::open(Arc::new(disk.clone()), Path::new(DIR), options);
-    engine.expect("a store").0
+    open_with(disk, options)
 }
 
 /// Fills five segments with a group each, so that the next group must drop one; `left` bytes stay free in each.

@@ -22,7 +22,7 @@ fn files(disk: &SimDisk, ending: &str) -> Vec<PathBuf> {
 }
 
 /// A log of three frames in two groups, and its segment, which is cut or not.
-fn small(cut: bool) -> (SimDisk, PathBuf, usize) {
+pub(super) fn small(cut: bool) -> (SimDisk, PathBuf, usize) {
     let disk = SimDisk::new();
     let (mut engine, _) = open(&disk, Policy::DropOldest).expect("a new store");
     engine

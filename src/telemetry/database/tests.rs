@@ -3,7 +3,7 @@ use super::*;
 use crate::telemetry::testing::Chance;
 use std::fmt::Write as _;
 
-fn read(text: &str) -> Result<Database, Vec<Problem>> {
+pub(super) fn read(text: &str) -> Result<Database, Vec<Problem>> {
     super::read(Path::new("db.toml"), text)
 }
 
@@ -12,12 +12,24 @@ fn good(text: &str) -> Database {
 }
 
 /// What is wrong with a database, without the file's name.
-fn wrong(text: &str) -> String {
+pub(super) fn wrong(text: &str) -> String {
     let problems = read(text).unwrap_err();
     let lines = problems
         .iter()
         .map(|p| format!("{}: {}: {}; {}\n", p.line, p.key, p.what, p.remedy));
     lines.collect()
+}
+
+/// Asserts of each change of a database that this is said of it.
+pub(super) fn each_change_says<'a>(
+    database: &str,
+    cases: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+) {
+    for (from, to, said) in cases {
+        assert!(database.contains(from), "{from}");
+        let said_of_it = wrong(&database.replacen(from, to, 1));
+        assert!(said_of_it.contains(said), "{said}:\n{said_of_it}");
+    }
 }
 
 fn packet(apid: u16, data: &[u8]) -> Vec<u8> {
@@ -114,7 +126,7 @@ fn versions_are_of_the_text() {
 
 #[test]
 fn every_mistake_is_found_at_once_and_named() {
-    for (from, to, said) in [
+    let cases = [
         ("version = \"7\"\n", "", "version: is missing"),
         (
             "\"volts\"",
@@ -192,11 +204,8 @@ fn every_mistake_is_found_at_once_and_named() {
             "apid = 42\nservice = 3",
             "service: stands without the other one",
         ),
-    ] {
-        assert!(BATTERY.contains(from), "{from}");
-        let said_of_it = wrong(&BATTERY.replacen(from, to, 1));
-        assert!(said_of_it.contains(said), "{said}:\n{said_of_it}");
-    }
+    ];
+    each_change_says(BATTERY, cases);
     let twice = BATTERY.replace("0.01", "x").replace('V', "volt");
     assert!(wrong(&twice).contains("is not valid TOML"));
     let twice = BATTERY

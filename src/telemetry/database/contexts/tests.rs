@@ -1,8 +1,7 @@
-use crate::config::Problem;
-use crate::telemetry::database::{Database, Found, read};
+use crate::telemetry::database::tests::{each_change_says, read as parsed, wrong};
+use crate::telemetry::database::{Database, Found};
 use crate::telemetry::packet::Part;
 use crate::telemetry::testing::packet;
-use std::path::Path;
 
 const GAINS: &str = r#"
 version = "1"
@@ -36,18 +35,6 @@ contexts = [
     { curve = "high", when = [{ field = "gain", min = 1, max = 3 }] },
 ]
 "#;
-
-fn parsed(text: &str) -> Result<Database, Vec<Problem>> {
-    read(Path::new("db.toml"), text)
-}
-
-/// What is wrong with a database.
-fn wrong(text: &str) -> String {
-    let problems = parsed(text).unwrap_err();
-    let each = problems.iter();
-    let lines = each.map(|p| format!("{}: {}: {}; {}\n", p.line, p.key, p.what, p.remedy));
-    lines.collect()
-}
 
 /// What becomes of each cell, with its context.
 fn cells(database: &Database, data: &[u8]) -> Vec<(Option<f64>, String)> {
@@ -184,7 +171,7 @@ fn what_is_wrong_with_a_field_is_said_of_it_alone() {
 
 #[test]
 fn what_is_wrong_with_a_context_is_said() {
-    for (from, to, said) in [
+    let cases = [
         (
             "field = \"gain\", is = 1",
             "field = \"gian\", is = 1",
@@ -256,11 +243,8 @@ fn what_is_wrong_with_a_context_is_said() {
             "[parameters.cell]",
             "28: parameters.cell.contexts: are of a parameter that is no field of a packet; give extract and calibrate one file",
         ),
-    ] {
-        assert!(GAINS.contains(from), "{from}");
-        let said_of_it = wrong(&GAINS.replacen(from, to, 1));
-        assert!(said_of_it.contains(said), "{said}:\n{said_of_it}");
-    }
+    ];
+    each_change_says(GAINS, cases);
     let one = "{ curve = \"low\", when = [{ field = \"gain\", is = 1 }] },";
     let many = |count| {
         GAINS.replace(
